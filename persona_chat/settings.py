@@ -70,9 +70,7 @@ class Settings(BaseSettings):
         description="How many of them a persona may take, header included. The rest is room for talk.",
     )
     max_new_tokens: int = Field(80, ge=1, le=512, description="The longest reply. The data's replies have about 14.")
-    temperature: float = Field(
-        0.7, ge=0, le=2, description="How freely words are drawn; 0 always takes the likeliest."
-    )
+    temperature: float = Field(0.7, ge=0, le=2, description="How freely words are drawn; 0 always takes the likeliest.")
     top_p: float = Field(0.9, gt=0, le=1, description="Only the likeliest words that together reach this share.")
     repetition_penalty: float = Field(
         1.1,

@@ -65,14 +65,19 @@ def render(persona: Persona, dialogue: Sequence[Turn], *, show_names: bool = Fal
 def prompt_facts(persona: Persona) -> tuple[str, ...]:
     """Return the facts as the model gets them: the form has no field for a name, so one that no text mentions
     becomes the first fact.
-    """  # noqa: D205
+    """
     if not persona.name or persona.name.casefold() in " ".join((persona.about, *persona.facts)).casefold():
         return persona.facts
     return (f"My name is {persona.name}.", *persona.facts)
 
 
 def fit(
-    persona: Persona, dialogue: Sequence[Turn], budget: int, count: Callable[[str], int], *, show_names: bool = False
+    persona: Persona,
+    dialogue: Sequence[Turn],
+    budget: int,
+    count: Callable[[str], int],
+    *,
+    show_names: bool = False,
 ) -> Dialogue:
     """Return the window of the dialogue whose prompt takes at most `budget` tokens, by `count` of the prompt text.
 

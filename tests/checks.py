@@ -21,7 +21,8 @@ def main() -> int:
         command = ["lint-imports", "--no-logo"] if check == ("importlinter",) else list(check)
         script = f"{sys.prefix}/bin/{command[0]}"
         done = subprocess.run([script, *command[1:]], capture_output=True, text=True, check=False)
-        print(f"{'ok    ' if done.returncode == 0 else 'FAILED'} {' '.join(command)} ({time.perf_counter() - started:.1f} s)")
+        word = "ok    " if done.returncode == 0 else "FAILED"
+        print(f"{word} {' '.join(command)} ({time.perf_counter() - started:.1f} s)")
         if done.returncode != 0:
             print(done.stdout + done.stderr)
             failed.append(command[0])

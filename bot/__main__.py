@@ -1,0 +1,42 @@
+"""The command line `persona-chat`: the core's commands, and those that need Discord.
+
+It stands in the outermost room because the core must not know the bot.
+"""
+
+from typing import Annotated, NoReturn
+
+import typer
+
+from persona_chat import cli
+from persona_chat.cli import DataDir, app
+
+
+@app.command()
+def run(data_dir: DataDir = None) -> None:
+    """Run the bot on Discord. The token comes from DISCORD_TOKEN or a file `.env`."""
+    from bot.run import run_bot
+    from persona_chat.settings import load_settings
+
+    run_bot(load_settings(data_dir=data_dir))
+
+
+@app.command()
+def demo(
+    data_dir: DataDir = None,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="The page's port; 0 takes a free one.")] = 0,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
+) -> None:
+    """Talk to the bot in a page on this machine: no token, no GPU, no network."""
+    from bot.demo import run_demo
+    from persona_chat.settings import load_settings
+
+    run_demo(load_settings(data_dir=data_dir), port=port, browser=browser)
+
+
+def main() -> NoReturn:
+    """Run a command."""
+    cli.main(app)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""The Discord client: what it listens to, what it may never do, and the one funnel for errors."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+import discord
+from discord import app_commands
+
+from bot import text
+from bot.personas import PersonaCommands
+from persona_chat.chat import Chat
+from persona_chat.errors import PersonaChatError
+
+log = logging.getLogger(__name__)
+
+PERMISSIONS = discord.Permissions(
+    view_channel=True, send_messages=True, send_messages_in_threads=True, read_message_history=True
+)
+"""All that the bot needs; the README names the integer and a test compares them."""
+
+WENT_WRONG = "Something went wrong on my side. It has been noted; please try again."
+ONLY_ADDRESSED = "I can only read messages here that mention me or reply to me."
+SAY_SOMETHING = "I am here. Say something and I will answer."
+
+# What discord.py lets through besides its own errors: it retries neither a dropped connection nor 503.
+DISCORD_FAULTS = (aiohttp.ClientError, OSError, TimeoutError, discord.DiscordException)
+
+
+def intents(*, message_content: bool) -> discord.Intents:
+    """Guilds and messages; nothing privileged but, if wanted, the content of messages."""
+    chosen = discord.Intents.none()
+    chosen.guilds = True
+    chosen.guild_messages = True
+    chosen.dm_messages = True
+    chosen.message_content = message_content
+    return chosen
+
+
+def invite_url(application_id: int) -> str:
+    """The link with which somebody adds the bot to a server."""
+    return discord.utils.oauth_url(application_id, permissions=PERMISSIONS, scopes=("bot", "applications.commands"))
+
+
+class PersonaBot(discord.Client):
+    """Listens, asks the core, sends. It pings nobody, whatever a text holds."""
+
+    def __init__(self, chat: Chat, *, message_content: bool = True) -> None:
+        super().__init__(
+            intents=intents(message_content=message_content),
+            allowed_mentions=discord.AllowedMentions.none(),
+            max_messages=None,
+        )
+        self.chat = chat
+        self.tree = app_commands.CommandTree(self)
+        self.tree.add_command(PersonaCommands(chat, note=None if message_content else ONLY_ADDRESSED))
+        self.tree.error(self._command_failed)
+
+    async def setup_hook(self) -> None:
+        """Tell Discord our commands, once a start."""
+        await self.tree.sync()
+
+    async def on_message(self, message: discord.Message) -> None:
+        """Answer a person's message that is for a persona."""
+        me = self.user
+        if me is None or not text.from_person(message):
+            return
+        addressed = text.addressed(message, me)
+        if not addressed and not self.chat.is_on(message.channel.id):
+            return
+        heard = text.heard(message, me)
+        if heard.text:
+            await self._answer(message, heard)
+        elif addressed and not message.attachments:
+            await self._say(message, SAY_SOMETHING)
+
+    async def _answer(self, message: discord.Message, heard: text.Heard) -> None:
+        try:
+            await self.chat.answer(
+                heard, thinking=typing(message.channel), deliver=lambda reply: self._deliver(message, reply)
+            )
+        except PersonaChatError as error:
+            log.info("message %s gets no reply: %s", message.id, type(error).__name__)
+            await self._say(message, str(error))
+        except DISCORD_FAULTS as error:
+            # The reply is saved; the text of the error may hold what Discord was sent.
+            log.warning("the reply to message %s could not be sent: %s", message.id, type(error).__name__)
+        except Exception:
+            log.exception("message %s could not be answered", message.id)
+            await self._say(message, WENT_WRONG)
+
+    async def _deliver(self, message: discord.Message, reply: str) -> AsyncIterator[int]:
+        """Send the reply as a Discord reply, further parts after it. A nonce keeps a retried send single."""
+        for number, part in enumerate(text.split(reply)):
+            nonce = f"{message.id}.{number}"
+            sent = await self._send(message, part, nonce=nonce, reply=number == 0)
+            yield sent.id
+
+    async def _say(self, message: discord.Message, line: str) -> None:
+        """Tell the person something that is not the persona's, if that can be sent at all."""
+        try:
+            await self._send(message, line, nonce=f"{message.id}.e", reply=True)
+        except DISCORD_FAULTS as error:
+            log.warning("message %s could not be told so: %s", message.id, type(error).__name__)
+
+    async def _send(self, message: discord.Message, part: str, *, nonce: str, reply: bool) -> discord.Message:
+        return await message.channel.send(
+            part,
+            reference=message.to_reference(fail_if_not_exists=False) if reply else None,  # type: ignore[arg-type]
+            mention_author=False,
+            allowed_mentions=discord.AllowedMentions.none(),
+            nonce=nonce,
+        )
+
+    async def _command_failed(self, interaction: discord.Interaction, error: app_commands.AppCommandError) -> None:
+        """The funnel for commands: a line for the person, and the rest to the log."""
+        cause = error.original if isinstance(error, app_commands.CommandInvokeError) else error
+        if isinstance(cause, PersonaChatError):
+            line = str(cause)
+        else:
+            log.error("command %s failed", interaction.id, exc_info=cause)
+            line = WENT_WRONG
+        await tell(interaction, line)
+
+    async def on_error(self, event_method: str, /, *_args: object, **_kwargs: object) -> None:
+        """Log what no other place caught; arguments may hold people's words and are left out."""
+        log.exception("the handler of %s failed", event_method)
+
+
+async def tell(interaction: discord.Interaction, line: str) -> None:
+    """Answer an interaction with a line only its user sees, whatever state it is in."""
+    try:
+        if not interaction.response.is_done():
+            await interaction.response.send_message(line, ephemeral=True)
+            return
+        # A deferred answer is public: it goes, and the line comes in its place.
+        await interaction.delete_original_response()
+        await interaction.followup.send(line, ephemeral=True)
+    except DISCORD_FAULTS as error:
+        log.warning("interaction %s could not be answered: %s", interaction.id, type(error).__name__)
+
+
+@asynccontextmanager
+async def typing(channel: discord.abc.Messageable) -> AsyncIterator[None]:
+    """Show that we are typing. It is only a courtesy: that it fails never costs a reply."""
+    indicator = channel.typing()
+    try:
+        await indicator.__aenter__()
+    except DISCORD_FAULTS as error:
+        log.info("could not show typing: %s", type(error).__name__)
+        yield
+        return
+    try:
+        yield
+    finally:
+        await indicator.__aexit__(None, None, None)

@@ -1,0 +1,138 @@
+"""`persona-chat demo`: the real bot against simcord's Discord, shown by its preview page on this machine.
+
+Everything of ours is what `run` uses: client, commands, chat, store and model. Only Discord is simcord.
+"""
+
+import asyncio
+import logging
+import time
+import webbrowser
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import simcord
+import typer
+from persona_chat.engine.local import LocalEngine
+from persona_chat.store.database import default_url
+from persona_chat.store.schema import upgrade
+from simcord.backend.errors import SetupError
+from simcord.builders import ChannelHandle
+from simcord.preview import Preview
+
+from bot.client import PersonaBot
+from bot.run import open_chat, start_engine, stopped_by_signals
+from persona_chat.chat import Chat
+from persona_chat.errors import InputError
+from persona_chat.example import DAVID
+from persona_chat.settings import Settings
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+DATABASE = "demo.sqlite3"
+"""The demo's own file: what is tried there never mixes with a bot's."""
+
+REFRESH_S = 0.2
+
+# Each action on the page waits until the bot is idle, at most this long. Waits for the model are marked as
+# external and not waited for; the typing indicator's sleeps of 5 s must lie beyond.
+SETTLE_S = 3.0
+
+
+@dataclass
+class Waits:
+    """Marks the bot's waits for the model as nobody's fault, once there is a simulated Discord to tell."""
+
+    env: simcord.Env | None = None
+
+    async def __call__(self, awaitable: Awaitable[T]) -> T:
+        """Await it."""
+        if self.env is None:
+            return await awaitable
+        result: T = await self.env.external_wait(awaitable, reason="the model")
+        return result
+
+
+def run_demo(settings: Settings, *, port: int, browser: bool) -> None:
+    """Serve the page until Ctrl-C or until it is ended there."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    started = time.perf_counter()
+    asyncio.run(_demo(settings, port=port, browser=browser, started=started))
+
+
+async def _demo(settings: Settings, *, port: int, browser: bool, started: float) -> None:
+    url = settings.database_url or default_url(settings.data_dir, DATABASE)
+    await asyncio.to_thread(upgrade, url)
+    waits = Waits()
+    engine = LocalEngine(settings, wait=waits)
+    async with stopped_by_signals(), open_chat(settings, url, engine, wait=waits) as chat:
+        await start_engine(engine)
+        bot = PersonaBot(chat)
+        async with simcord.run(bot, settle_timeout=SETTLE_S, check_errors=False) as env:
+            channel, preview = await _world(env, chat, port)
+            waits.env = env
+            async with _opened(preview):
+                typer.echo(f"persona chat is at {preview.url}")
+                typer.echo(
+                    f"Ready after {time.perf_counter() - started:.0f} s. Say something in #{channel.name}; Ctrl-C stops."
+                )
+                if browser:
+                    webbrowser.open(preview.url)
+                await _keep_live(env, preview)
+
+
+async def _world(env: simcord.Env, chat: Chat, port: int) -> tuple[ChannelHandle, Preview]:
+    """A server with a channel, its owner and a guest.
+
+    Ids come from the simulated clock: the world is made at the clock's start, so that a second demo finds
+    its channel's persona again, and messages come after the real time, so that no id comes twice.
+    """
+    env.backend.edit_bot_profile("persona chat")
+    owner = env.create_user("owner", global_name="Olive (owner)")
+    guest = env.create_user("guest", global_name="Gus (guest)")
+    guild = env.create_guild("persona chat demo", owner=owner)
+    channel = guild.create_text_channel("talk", topic="Say something, or use /persona set")
+    viewers = [guild.add_member(owner), guild.add_member(guest)]
+    await env.settle()
+    _follow_clock(env)
+    if not chat.is_on(channel.id):
+        await chat.set_persona(channel.id, DAVID, guild.id)
+    return channel, env.preview(channel, viewers=viewers, layout="channel", port=port)
+
+
+@asynccontextmanager
+async def _opened(preview: Preview) -> AsyncIterator[None]:
+    try:
+        await preview.__aenter__()
+    except OSError as error:
+        raise InputError(f"The page cannot be served there: {error.strerror}. Choose another --port.") from None
+    try:
+        yield
+    finally:
+        await preview.close()
+
+
+async def _keep_live(env: simcord.Env, preview: Preview) -> None:
+    """Publish what the bot does between the page's actions, and let the simulated clock follow the real one."""
+    ended = asyncio.ensure_future(preview.wait_closed())
+    seen = 0
+    while not ended.done():
+        await asyncio.wait((ended,), timeout=REFRESH_S)
+        _follow_clock(env)
+        if len(env.http_requests) != seen and not ended.done():
+            shown = len(env.http_requests)
+            try:
+                await preview.refresh()
+                seen = shown
+            except (SetupError, TimeoutError):
+                # An action of the page is under way and publishes by itself; look again.
+                log.debug("the page is busy")
+
+
+def _follow_clock(env: simcord.Env) -> None:
+    behind = time.time() - env.now().timestamp()
+    if behind > 0:
+        env.backend.advance_clock(behind)

@@ -1,0 +1,144 @@
+"""`persona-chat run`: the bot on the real Discord. Everything is built here and handed down."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+import discord
+import typer
+from persona_chat.engine.local import LocalEngine
+from persona_chat.store.database import default_url, open_database
+from persona_chat.store.schema import upgrade
+from persona_chat.store.store import Store
+
+from bot.client import PersonaBot, invite_url
+from persona_chat.chat import Chat, Wait, plainly
+from persona_chat.cli import loading
+from persona_chat.engine.reply import ReplyEngine
+from persona_chat.errors import (
+    DiscordUnreachable,
+    IntentMissing,
+    TokenMissing,
+    TokenRejected,
+)
+from persona_chat.settings import Settings
+
+log = logging.getLogger(__name__)
+
+PORTAL = "https://discord.com/developers/applications"
+
+NO_TOKEN = (
+    "There is no Discord token. Put DISCORD_TOKEN=… into a file `.env` here, or into the environment. "
+    f"You get one at {PORTAL} (your application, Bot, Reset Token)."
+)
+BAD_TOKEN = f"Discord does not accept the token. Copy it again, or make a new one at {PORTAL} (Bot, Reset Token)."
+NO_INTENT = (
+    "The application may not read messages: at "
+    f"{PORTAL} open Bot and turn on Message Content Intent, or set PERSONA_CHAT_MESSAGE_CONTENT=false "
+    "to answer only mentions, replies and direct messages."
+)
+NO_DISCORD = "Discord cannot be reached. Check the connection of this machine and start again."
+
+
+def run_bot(settings: Settings) -> None:
+    """Run until SIGTERM or Ctrl-C. Raises CannotStart with what to do."""
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # At DEBUG these print tokens and texts.
+    for name in ("discord", "aiohttp", "sqlalchemy", "asyncio", "urllib3", "httpcore", "httpx"):
+        logging.getLogger(name).setLevel(max(logging.INFO, logging.getLevelName(settings.log_level)))
+    asyncio.run(_run(settings))
+
+
+async def _run(settings: Settings) -> None:
+    if settings.token is None:
+        raise TokenMissing(NO_TOKEN)
+    url = settings.database_url or default_url(settings.data_dir)
+    await asyncio.to_thread(upgrade, url)
+    engine = LocalEngine(settings)
+    async with stopped_by_signals(), open_chat(settings, url, engine) as chat:
+        bot = PersonaBot(chat, message_content=settings.message_content)
+        async with bot:
+            await _login(bot, settings.token.get_secret_value())
+            await start_engine(engine)
+            _say_ready(bot)
+            await _connect(bot)
+
+
+@asynccontextmanager
+async def open_chat(settings: Settings, url: str, engine: ReplyEngine, *, wait: Wait = plainly) -> AsyncIterator[Chat]:
+    """The core on an upgraded database; the engine is not started here, but closed."""
+    store = Store(open_database(url))
+    chat = Chat(store, engine, settings, wait=wait)
+    try:
+        await chat.start()
+        yield chat
+    finally:
+        await engine.close()
+        store.close()
+
+
+async def _login(bot: PersonaBot, token: str) -> None:
+    """Log in and see that the application has what the settings ask for: quick, so before the model is loaded."""
+    try:
+        await bot.login(token)
+    except discord.LoginFailure:
+        raise TokenRejected(BAD_TOKEN) from None
+    except (aiohttp.ClientError, OSError, TimeoutError, discord.HTTPException) as error:
+        raise DiscordUnreachable(f"{NO_DISCORD} ({type(error).__name__})") from None
+    flags = bot.application_flags
+    allowed = flags.gateway_message_content or flags.gateway_message_content_limited
+    if bot.intents.message_content and not allowed:
+        raise IntentMissing(NO_INTENT)
+
+
+async def start_engine(engine: LocalEngine) -> None:
+    """Load the model, with a bar where somebody looks."""
+    with loading("Loading the model") as progress:
+        engine.progress = progress
+        facts = await engine.start()
+    log.info("%s in %s on %s, adapter %s", facts.base, facts.precision, facts.device, facts.adapter or "none")
+
+
+def _say_ready(bot: PersonaBot) -> None:
+    if bot.application_id is not None:
+        typer.echo(f"Invite me with {invite_url(bot.application_id)}")
+    if not bot.intents.message_content:
+        typer.echo("Without the Message Content intent I answer mentions, replies and direct messages.")
+    typer.echo("Ready. Ctrl-C stops.")
+
+
+async def _connect(bot: PersonaBot) -> None:
+    try:
+        await bot.connect()
+    except discord.PrivilegedIntentsRequired:
+        raise IntentMissing(NO_INTENT) from None
+    except discord.ConnectionClosed as error:
+        if error.code == 4004:
+            raise TokenRejected(BAD_TOKEN) from None
+        raise DiscordUnreachable(f"Discord closed the connection for good (code {error.code}).") from None
+
+
+@asynccontextmanager
+async def stopped_by_signals() -> AsyncIterator[None]:
+    """SIGTERM ends the bot as Ctrl-C does."""
+    task = asyncio.current_task()
+    loop = asyncio.get_running_loop()
+    stopped = False
+
+    def stop() -> None:
+        nonlocal stopped
+        stopped = True
+        if task is not None:
+            task.cancel()
+
+    loop.add_signal_handler(signal.SIGTERM, stop)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not stopped:
+            raise
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)

@@ -1,0 +1,128 @@
+"""One message in, one reply out. Knows the store and the engine; knows no Discord, no SQL and no model."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Protocol, TypeVar
+from weakref import WeakValueDictionary
+
+from persona_chat.dialogue import Speaker, Turn
+from persona_chat.engine.reply import Reply, ReplyEngine, ReplyRequest
+from persona_chat.errors import EngineBusy, InputError, PersonaChatError
+from persona_chat.heard import Heard
+from persona_chat.persona import Persona
+from persona_chat.settings import Settings
+from persona_chat.store.store import Store
+
+T = TypeVar("T")
+
+NO_PERSONA = "Nobody is here to talk to yet. Set a persona with `/persona set`."
+
+Deliver = Callable[[str], AsyncIterator[int]]
+"""Sends a reply, in parts if it must, and yields the id of each message as soon as it is sent."""
+
+
+class Wait(Protocol):
+    """How long waits are awaited. The offline demo tells its Discord about them; everywhere else: `plainly`."""
+
+    async def __call__(self, awaitable: Awaitable[T]) -> T:
+        """Await it."""
+        ...
+
+
+async def plainly(awaitable: Awaitable[T]) -> T:
+    """Just await."""
+    return await awaitable
+
+
+class Chat:
+    """The path of a message through store and engine, and the personas of channels.
+
+    A channel's messages are answered one after the other, in the order in which `answer` was called; each
+    sees the reply before it. Channels do not wait for each other here.
+    """
+
+    def __init__(self, store: Store, engine: ReplyEngine, settings: Settings, *, wait: Wait = plainly) -> None:
+        self._wait = wait
+        self._store = store
+        self._engine = engine
+        self._settings = settings
+        self._on: set[int] = set()
+        self._locks: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
+        self._waiting: Counter[int] = Counter()
+
+    async def start(self) -> None:
+        """Read which channels have a persona. Call once, before anything else."""
+        self._on = await asyncio.to_thread(self._store.channels_on)
+
+    def is_on(self, channel_id: int) -> bool:
+        """Whether people's messages in this channel are for a persona, also without a mention."""
+        return channel_id in self._on
+
+    async def persona(self, channel_id: int) -> Persona | None:
+        """Return the channel's persona."""
+        return await asyncio.to_thread(self._store.persona, channel_id)
+
+    async def set_persona(self, channel_id: int, persona: Persona, guild_id: int | None = None) -> Persona | None:
+        """Give the channel this persona and turn it on; return the one it had.
+
+        Raises PersonaTooLong with the count, and then changes nothing.
+        """
+        await self._engine.check_persona(persona)
+        before = await asyncio.to_thread(self._store.set_persona, channel_id, persona, guild_id)
+        self._on.add(channel_id)
+        return before
+
+    async def clear_persona(self, channel_id: int) -> Persona | None:
+        """Turn the channel off; return the persona it had."""
+        self._on.discard(channel_id)
+        return await asyncio.to_thread(self._store.clear_persona, channel_id)
+
+    async def answer(self, heard: Heard, *, thinking: AbstractAsyncContextManager[object], deliver: Deliver) -> None:
+        """Answer a message once and for ever: a replayed event is passed over.
+
+        The reply is saved before `deliver` sends it. `thinking` is entered while the model works. Raises
+        PersonaChatError with a line for the person when there is no reply to give.
+        """
+        async with self._in_turn(heard.channel_id):
+            if not await asyncio.to_thread(self._store.claim, heard):
+                return
+            try:
+                async with thinking:
+                    persona, reply = await self._reply(heard)
+            except PersonaChatError as error:
+                await asyncio.to_thread(self._store.refuse, heard.message_id, type(error).__name__)
+                raise
+            await asyncio.to_thread(self._store.save_reply, heard.message_id, persona, reply.text)
+            part = 0
+            async for sent_id in deliver(reply.text):
+                await asyncio.to_thread(self._store.mark_sent, heard.message_id, part, sent_id)
+                part += 1
+
+    async def _reply(self, heard: Heard) -> tuple[Persona, Reply]:
+        persona = await self.persona(heard.channel_id)
+        if persona is None:
+            raise InputError(NO_PERSONA)
+        past = await asyncio.to_thread(self._store.history, heard.channel_id, self._settings.history_turns)
+        said = Turn(Speaker.A, heard.text, heard.speaker_name)
+        request = ReplyRequest(persona, (*past, said), self._settings.sampling, self._settings.deadline_s)
+        return persona, await self._engine.reply(request)
+
+    @asynccontextmanager
+    async def _in_turn(self, channel_id: int) -> AsyncIterator[None]:
+        """Wait for the channel's earlier messages; EngineBusy when too many of them wait already."""
+        if self._waiting[channel_id] >= self._settings.channel_queue:
+            raise EngineBusy
+        lock = self._locks.setdefault(channel_id, asyncio.Lock())
+        self._waiting[channel_id] += 1
+        try:
+            await self._wait(lock.acquire())
+            try:
+                yield
+            finally:
+                lock.release()
+        finally:
+            self._waiting[channel_id] -= 1
+            if not self._waiting[channel_id]:
+                del self._waiting[channel_id]

@@ -1,0 +1,239 @@
+"""The commands that need no Discord: prompt, reply, doctor, db. The bot's own commands join them in bot/__main__.py.
+
+Everything heavy is imported inside a command, so that `--help` and the database commands start at once.
+"""
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from persona_chat import __version__
+from persona_chat.errors import InputError, PersonaChatError
+
+if TYPE_CHECKING:
+    from persona_chat.engine.reply import Reply, ReplyRequest
+    from persona_chat.settings import Settings
+
+app = typer.Typer(
+    name="persona-chat",
+    help="A self-hosted Discord bot that plays personas with its own fine-tuned model.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+db = typer.Typer(help="Bring the database up to date, or see whether it is.", no_args_is_help=True)
+app.add_typer(db, name="db")
+
+DataDir = Annotated[
+    Path | None, typer.Option("--data-dir", help="Where the database and the model live.", show_default=False)
+]
+Base = Annotated[
+    str | None,
+    typer.Option("--base", help="The base model: a hub id, a folder, or `embedded`.", show_default=False),
+]
+Adapter = Annotated[
+    Path | None,
+    typer.Option("--adapter", help="A folder with a LoRA adapter for the base.", show_default=False),
+]
+ExampleFile = Annotated[
+    str,
+    typer.Argument(
+        metavar="FILE", help="A JSON file with `about`, `persona_b` and `dialogue`; `-` for standard input."
+    ),
+]
+
+
+def main(commands: typer.Typer = app) -> NoReturn:
+    """Run a command. What a person can mend ends in one message and its exit code, never in a traceback."""
+    try:
+        commands()
+    except PersonaChatError as error:
+        fail(error)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # Whoever read our output (`| head`) is gone; nothing is left to say, also not at exit.
+        sys.stdout = None  # type: ignore[assignment]
+        sys.exit(0)
+    sys.exit(0)
+
+
+def fail(error: PersonaChatError) -> NoReturn:
+    """Say what happened and what to do, and end with the error's exit code."""
+    typer.echo(f"persona-chat: {error}", err=True)
+    sys.exit(error.exit_code)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"persona-chat {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and end.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def prompt(file: ExampleFile, base: Base = None, data_dir: DataDir = None) -> None:
+    """Print exactly the text the model gets for FILE, the cue included."""
+    settings = _settings(base=base, data_dir=data_dir)
+    request = _request(file, settings)
+    # Written as bytes: the console's own encoding must not change a prompt.
+    sys.stdout.buffer.write(asyncio.run(_prompt(settings, request)).encode())
+    sys.stdout.buffer.flush()
+
+
+@app.command()
+def reply(
+    file: ExampleFile,
+    base: Base = None,
+    adapter: Adapter = None,
+    greedy: Annotated[bool, typer.Option("--greedy", help="Take the likeliest word every time.")] = False,
+    seed: Annotated[int | None, typer.Option("--seed", help="The same seed draws the same reply.")] = None,
+    max_new_tokens: Annotated[
+        int | None, typer.Option("--max-new-tokens", min=1, max=512, help="The longest reply, in tokens.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print token counts and times as well, as JSON.")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Print Person B's reply to FILE, and nothing else."""
+    settings = _settings(
+        base=base,
+        adapter=adapter,
+        data_dir=data_dir,
+        max_new_tokens=max_new_tokens,
+        temperature=0.0 if greedy else None,
+    )
+    request = _request(file, settings)
+    request = replace(request, sampling=replace(request.sampling, seed=seed))
+    answer, facts = asyncio.run(_reply(settings, request))
+    typer.echo(json.dumps({**_as_json(answer), **facts}, ensure_ascii=False) if as_json else answer.text)
+
+
+@app.command()
+def doctor(data_dir: DataDir = None) -> None:
+    """Show what is there and what is not; exit 1 when the bot could not start."""
+    from persona_chat.doctor import examine, show
+
+    findings = examine(_settings(data_dir=data_dir))
+    show(findings)
+    raise typer.Exit(1 if any(finding.stops_the_bot for finding in findings) else 0)
+
+
+@db.command()
+def upgrade(data_dir: DataDir = None) -> None:
+    """Bring the database up to date, after a checked backup."""
+    from persona_chat.store import schema
+
+    done = schema.upgrade(_database_url(_settings(data_dir=data_dir)))
+    if done.before == done.after:
+        typer.echo(f"The database is up to date ({done.after}).")
+        return
+    typer.echo(f"The database went from {done.before or 'empty'} to {done.after}.")
+    if done.backup is not None:
+        typer.echo(f"What was there before: {done.backup}")
+
+
+@db.command()
+def check(data_dir: DataDir = None) -> None:
+    """Say whether the database is up to date; exit 1 when it is not."""
+    from persona_chat.store import schema
+
+    state = schema.check(_database_url(_settings(data_dir=data_dir)))
+    if state.current == state.head:
+        typer.echo(f"The database is up to date ({state.head}).")
+        return
+    typer.echo(
+        f"The database is at {state.current or 'nothing yet'}, this version needs {state.head}. "
+        "Run `persona-chat db upgrade`."
+    )
+    raise typer.Exit(1)
+
+
+@contextmanager
+def loading(what: str) -> Iterator[Callable[[float, str], None]]:
+    """Show a bar on standard error while something is made ready; gone when it is, silent where nobody looks."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=1.0)
+        yield lambda share, doing: bar.update(task, completed=share, description=doing)
+
+
+async def _prompt(settings: "Settings", request: "ReplyRequest") -> str:
+    from persona_chat.engine.local import LocalEngine
+
+    with loading("Reading the tokenizer") as progress:
+        engine = LocalEngine(settings, progress=progress)
+        try:
+            return await engine.prompt(request)
+        finally:
+            await engine.close()
+
+
+async def _reply(settings: "Settings", request: "ReplyRequest") -> "tuple[Reply, dict[str, Any]]":
+    from persona_chat.engine.local import LocalEngine
+
+    with loading("Loading the model") as progress:
+        engine = LocalEngine(settings, progress=progress)
+        try:
+            facts = await engine.start()
+            return await engine.reply(request), asdict(facts)
+        finally:
+            await engine.close()
+
+
+def _as_json(answer: "Reply") -> dict[str, Any]:
+    return {name: round(value, 4) if isinstance(value, float) else value for name, value in asdict(answer).items()}
+
+
+def _settings(**given: object) -> "Settings":
+    from persona_chat.settings import load_settings
+
+    return load_settings(**given)
+
+
+def _database_url(settings: "Settings") -> str:
+    from persona_chat.store.database import default_url
+
+    return settings.database_url or default_url(settings.data_dir)
+
+
+def _request(file: str, settings: "Settings") -> "ReplyRequest":
+    """Read FILE; every way in which it cannot be used is an InputError that says where."""
+    from persona_chat.engine.reply import ReplyRequest
+    from persona_chat.template import read_example
+
+    name = "standard input" if file == "-" else file
+    try:
+        raw = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        persona, dialogue = read_example(json.loads(raw.decode("utf-8-sig")))
+    except FileNotFoundError:
+        raise InputError(f"{name}: there is no such file.") from None
+    except OSError as error:
+        raise InputError(f"{name}: cannot be read ({error.strerror}).") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{name}: is not UTF-8 text.") from None
+    except json.JSONDecodeError as error:
+        raise InputError(f"{name}: is not JSON (line {error.lineno}: {error.msg}).") from None
+    except RecursionError:
+        raise InputError(f"{name}: is nested too deeply.") from None
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
+    return ReplyRequest(persona, dialogue, settings.sampling, settings.deadline_s)

@@ -1,0 +1,37 @@
+"""Fixtures that several test files share."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from persona_chat.settings import Settings, load_settings
+from persona_chat.store.database import default_url, open_database
+from persona_chat.store.schema import upgrade
+from persona_chat.store.store import Store
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests must not read the developer's own environment, nor a `.env` beside the code."""
+    for name in list(os.environ):
+        if name.startswith("PERSONA_CHAT_") and not name.startswith("PERSONA_CHAT_TESTS_"):
+            monkeypatch.delenv(name)
+    monkeypatch.delenv("DISCORD_TOKEN", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return load_settings(data_dir=tmp_path / "data")
+
+
+@pytest.fixture
+def store(settings: Settings) -> Iterator[Store]:
+    """A store on a new SQLite file with all tables."""
+    url = default_url(settings.data_dir)
+    upgrade(url)
+    store = Store(open_database(url))
+    yield store
+    store.close()

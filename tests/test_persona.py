@@ -1,0 +1,54 @@
+"""What makes a persona, and what is refused."""
+
+import pytest
+
+from persona_chat.errors import InputError
+from persona_chat.persona import Persona, make_persona, split_facts
+
+
+def test_what_is_typed_is_trimmed() -> None:
+    typed = make_persona("  Vera \n of  the sea", " I sail.  \n\nI sing.\n", [" I have\ntwo dogs. ", " "])
+    assert typed == Persona("Vera of the sea", "I sail.\n\nI sing.", ("I have two dogs.",))
+
+
+def test_a_name_may_be_an_emoji() -> None:
+    assert make_persona("🦜", "I am a parrot.").name == "🦜"
+
+
+@pytest.mark.parametrize("name", ["", "   ", "\u200b\u200d", "\u202e"])
+def test_a_name_that_nobody_can_see_is_refused(name: str) -> None:
+    with pytest.raises(InputError, match="a name that can be read"):
+        make_persona(name, "x")
+
+
+@pytest.mark.parametrize(
+    ("name", "about", "facts", "says"),
+    [
+        ("x" * 81, "a", [], "name has 81 characters; 80"),
+        ("x", "", [], "Say something about the persona"),
+        ("x", "\n ", ["", " "], "Say something about the persona"),
+        ("x", "a" * 4001, [], "4,001 characters; 4,000"),
+        ("x", "", [f"fact {number}" for number in range(10_000)], "10,000 facts; 50"),
+        ("x", "", ["ok", "f" * 401], "Fact 2 has 401 characters; 400"),
+    ],
+)
+def test_what_is_too_much_or_nothing_is_refused_with_the_count(
+    name: str, about: str, facts: list[str], says: str
+) -> None:
+    with pytest.raises(InputError, match=says):
+        make_persona(name, about, facts)
+
+
+@pytest.mark.parametrize(
+    ("typed", "facts"),
+    [
+        ("", ()),
+        ("I sail.\n\n- I sing.\n2) I cook.", ("I sail.", "I sing.", "I cook.")),
+        ("I sail. I sing! Do I cook?", ("I sail.", "I sing!", "Do I cook?")),
+        ("I sail; I sing", ("I sail", "I sing")),
+        ("I am 3.5 feet tall.", ("I am 3.5 feet tall.",)),
+        ("I sail. I sing.\nI cook.", ("I sail. I sing.", "I cook.")),
+    ],
+)
+def test_facts_are_read_one_a_line_or_as_sentences(typed: str, facts: tuple[str, ...]) -> None:
+    assert split_facts(typed) == facts

@@ -1,0 +1,1 @@
+"""What is kept: tables, the database they lie in, and all SQL as verbs of `Store`."""

@@ -1,0 +1,58 @@
+"""Copies an SQLite database whole, while it is in use, and checks the copy. Copying the file itself is no backup."""
+
+import os
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+from persona_chat.errors import DatabaseUnusable, DataFolderUnusable
+from persona_chat.store.database import backups_of, explained
+
+
+def back_up(source: Path, revision: str) -> Path:
+    """Copy the database into `backups/` beside it and return the copy's path.
+
+    The file has its final name only when all of it is on the disk and passed SQLite's integrity check.
+    Raises DatabaseUnusable when the database is damaged, DataFolderUnusable when the copy cannot be written.
+    """
+    folder = backups_of(source)
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    final = folder / f"{source.stem}-{revision}-{stamp}.sqlite3"
+    partial = final.with_name(f"{final.name}.tmp")
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        os.close(os.open(partial, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600))
+        with explained(source):
+            _copy(source, partial)
+        _sync(partial)
+        partial.rename(final)
+        _sync(folder)
+    except OSError as error:
+        raise DataFolderUnusable(
+            f"The backup before the upgrade cannot be written to {folder} ({error.strerror}). Nothing was "
+            "changed; make room or make the folder writable, and try again."
+        ) from None
+    finally:
+        partial.unlink(missing_ok=True)
+    return final
+
+
+def _copy(source: Path, target: Path) -> None:
+    with closing(sqlite3.connect(source)) as original, closing(sqlite3.connect(target)) as copy:
+        original.backup(copy)
+    with closing(sqlite3.connect(target)) as copy:
+        found = copy.execute("PRAGMA integrity_check").fetchone()
+        if found != ("ok",):
+            raise DatabaseUnusable(
+                f"{source} is damaged: SQLite's integrity check fails. Nothing was changed; put the newest file "
+                f"of {target.parent} in its place."
+            )
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -131,12 +131,10 @@ class PersonaBot(discord.Client):
 async def tell(interaction: discord.Interaction, line: str) -> None:
     """Answer an interaction with a line only its user sees, whatever state it is in."""
     try:
-        if not interaction.response.is_done():
+        if interaction.response.is_done():
+            await interaction.followup.send(line, ephemeral=True)
+        else:
             await interaction.response.send_message(line, ephemeral=True)
-            return
-        # A deferred answer is public: it goes, and the line comes in its place.
-        await interaction.delete_original_response()
-        await interaction.followup.send(line, ephemeral=True)
     except DISCORD_FAULTS as error:
         log.warning("interaction %s could not be answered: %s", interaction.id, type(error).__name__)
 

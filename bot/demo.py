@@ -107,8 +107,8 @@ async def _world(env: simcord.Env, chat: Chat, port: int) -> tuple[ChannelHandle
 async def _opened(preview: Preview) -> AsyncIterator[None]:
     try:
         await preview.__aenter__()
-    except OSError as error:
-        raise InputError(f"The page cannot be served there: {error.strerror}. Choose another --port.") from None
+    except SetupError as error:
+        raise InputError(f"The page cannot be served: {error}. Choose another --port.") from None
     try:
         yield
     finally:

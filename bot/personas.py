@@ -66,7 +66,8 @@ class PersonaCommands(app_commands.Group):
 
     async def put(self, interaction: discord.Interaction, persona: Persona) -> None:
         """Give the channel the persona and say so, or leave everything as it was and raise."""
-        # Counting the persona's tokens waits for the model thread, longer perhaps than Discord's 3 seconds.
+        # Before the answer is deferred: a deferred answer is seen by all, and a refusal is for one.
+        await self._chat.check_persona(persona)
         await interaction.response.defer(thinking=True)
         before = await self._chat.set_persona(_channel(interaction), persona, interaction.guild_id)
         if before == persona:

@@ -64,12 +64,16 @@ class Chat:
         """Return the channel's persona."""
         return await asyncio.to_thread(self._store.persona, channel_id)
 
+    async def check_persona(self, persona: Persona) -> None:
+        """Raise PersonaTooLong, with the count, when the persona alone does not fit the prompt."""
+        await self._engine.check_persona(persona)
+
     async def set_persona(self, channel_id: int, persona: Persona, guild_id: int | None = None) -> Persona | None:
         """Give the channel this persona and turn it on; return the one it had.
 
         Raises PersonaTooLong with the count, and then changes nothing.
         """
-        await self._engine.check_persona(persona)
+        await self.check_persona(persona)
         before = await asyncio.to_thread(self._store.set_persona, channel_id, persona, guild_id)
         self._on.add(channel_id)
         return before

@@ -5,7 +5,9 @@ Everything heavy is imported inside a command, so that `--help` and the database
 
 import asyncio
 import json
+import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -62,6 +64,8 @@ def main(commands: typer.Typer = app) -> NoReturn:
         # Whoever read our output (`| head`) is gone; nothing is left to say, also not at exit.
         sys.stdout = None  # type: ignore[assignment]
         sys.exit(0)
+    except Exception as error:
+        unforeseen(error)
     sys.exit(0)
 
 
@@ -69,6 +73,18 @@ def fail(error: PersonaChatError) -> NoReturn:
     """Say what happened and what to do, and end with the error's exit code."""
     typer.echo(f"persona-chat: {error}", err=True)
     sys.exit(error.exit_code)
+
+
+def unforeseen(error: Exception) -> NoReturn:
+    """Say that something broke that nobody thought of; its place in the code is for those who ask for it."""
+    if os.environ.get("PERSONA_CHAT_LOG_LEVEL") == "DEBUG":
+        traceback.print_exception(error)
+    typer.echo(
+        f"persona-chat: something unforeseen went wrong ({type(error).__name__}). "
+        "PERSONA_CHAT_LOG_LEVEL=DEBUG shows where; please report it.",
+        err=True,
+    )
+    sys.exit(70)
 
 
 def _version(wanted: bool) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Heard:
-    """What was said, by whom and where. Ids are Discord's; `text` is one line."""
+    """One message. The ids are Discord's; `text` is what was said, `speaker_name` who it shows as saying it."""
 
     message_id: int
     channel_id: int

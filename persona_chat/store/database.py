@@ -1,118 +1,181 @@
-"""Opening the database: where it lies, how SQLite is set up, and clear errors when it cannot be used."""
+"""Opens the database: how connections are set up and transactions begin, and what its errors mean to a person."""
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, ProgrammingError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 
 from persona_chat.errors import DatabaseUnusable, DataFolderUnusable, SettingsError
 
 DATABASE = "persona-chat.sqlite3"
 
-# foreign_keys and busy_timeout hold for one connection only. FULL loses no commit on a power cut; secure_delete
-# overwrites what is deleted.
-_PRAGMAS = (
-    "journal_mode=WAL",
-    "synchronous=FULL",
-    "foreign_keys=ON",
-    "busy_timeout=5000",
-    "secure_delete=ON",
-    "trusted_schema=OFF",
+# Per connection, in this order: whoever waits for the lock must do so from the first statement on.
+PRAGMAS = {
+    "busy_timeout": "5000",  # milliseconds
+    "journal_mode": "WAL",
+    "synchronous": "FULL",  # NORMAL may lose the last commits when the power fails
+    "foreign_keys": "ON",
+    "secure_delete": "ON",  # deleted text is overwritten with zeros
+    "trusted_schema": "OFF",
+}
+
+READ_ONLY = "persona_chat_read_only"
+
+NO_URL = (
+    "PERSONA_CHAT_DATABASE_URL is not a database URL we can use: either sqlite:////folder/file.sqlite3, a file, "
+    "or postgresql+psycopg://user:password@host/name. Leave it out for a file in the data folder."
 )
+NO_DRIVER = (
+    "The Python driver that PERSONA_CHAT_DATABASE_URL names is not installed. For postgresql+psycopg:// run "
+    "`pip install 'psycopg[binary]'`."
+)
+NO_SERVER = (
+    "The database server cannot be reached, or does not let us in. See that it runs, and check user, password "
+    "and name in PERSONA_CHAT_DATABASE_URL."
+)
+DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+UNWRITABLE = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY}
 
 
 def default_url(data_dir: Path, name: str = DATABASE) -> str:
-    """The URL of an SQLite file in the data folder."""
-    return URL.create("sqlite", database=str(data_dir / name)).render_as_string(hide_password=False)
+    """Return the URL of the SQLite file `name` in the data folder."""
+    return URL.create("sqlite", database=str(data_dir.absolute() / name)).render_as_string()
 
 
-def sqlite_file(url: str) -> Path | None:
-    """The file of an SQLite URL; None for any other database."""
-    parsed = _parse(url)
-    if parsed.get_backend_name() != "sqlite":
-        return None
-    if not parsed.database or parsed.database == ":memory:":
-        raise SettingsError("PERSONA_CHAT_DATABASE_URL: an SQLite database must be a file.")
-    return Path(parsed.database)
-
-
-def open_database(url: str) -> Engine:
-    """Return the engine of the database; its folder is made, the file is readable by its owner only.
-
-    Raises SettingsError, DataFolderUnusable or DatabaseUnusable with what to do.
-    """
-    file = sqlite_file(url)
-    if file is not None:
-        _make_file(file)
-    # Errors of the database would print the bound values, which are people's words.
-    engine = create_engine(_parse(url), hide_parameters=True, pool_pre_ping=file is None)
-    if file is not None:
-        event.listen(engine, "connect", _set_up)
-        event.listen(engine, "begin", _begin)
-    with usable(url), engine.connect() as connection:
-        connection.exec_driver_sql("SELECT 1 FROM sqlite_master" if file is not None else "SELECT 1")
-    return engine
-
-
-@contextmanager
-def usable(url: str) -> Iterator[None]:
-    """Turn the driver's errors into DatabaseUnusable, with the cause and without any values."""
-    try:
-        yield
-    except DBAPIError as error:
-        raise DatabaseUnusable(_cause(url, error)) from None
-
-
-def _parse(url: str) -> URL:
+def parse_url(url: str) -> URL:
+    """Read a database URL. Raises SettingsError, which never shows it: it may hold a password."""
     try:
         parsed = make_url(url)
-        parsed.get_dialect()
-    except (ArgumentError, ImportError) as error:
-        raise SettingsError(f"PERSONA_CHAT_DATABASE_URL cannot be used ({type(error).__name__}).") from None
+        backend = parsed.get_backend_name()
+    except (ArgumentError, NoSuchModuleError, ValueError):
+        raise SettingsError(NO_URL) from None
+    # In memory each thread would have a database of its own.
+    in_memory = not parsed.database or parsed.database.startswith((":memory:", "file:"))
+    if backend not in ("sqlite", "postgresql") or (backend == "sqlite" and in_memory):
+        raise SettingsError(NO_URL)
     return parsed
 
 
-def _make_file(file: Path) -> None:
+def sqlite_file(url: URL) -> Path | None:
+    """Return the file of an SQLite URL; None for a server."""
+    return Path(url.database or "") if url.get_backend_name() == "sqlite" else None
+
+
+def backups_of(path: Path) -> Path:
+    """Return the folder where backups of an SQLite file are kept."""
+    return path.parent / "backups"
+
+
+def has_file(path: Path) -> bool:
+    """Whether there is something at `path`. Raises DataFolderUnusable where we may not look."""
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.touch(mode=0o600)
-        with file.open("r+b"):
-            pass
-        probe = file.with_name(f".{file.name}.probe")
-        probe.touch()
-        probe.unlink()
+        return path.exists()
     except OSError as error:
-        raise DataFolderUnusable(
-            f"{file} cannot be written ({error.strerror}). "
-            "Change the folder's owner or rights, or set PERSONA_CHAT_DATA_DIR to another one."
-        ) from None
+        raise _folder_unusable(path.parent, error) from None
 
 
-def _set_up(connection: sqlite3.Connection, _record: Any) -> None:
-    # Python's own transaction control begins too late and not for reads; `_begin` does it instead.
-    # https://docs.sqlalchemy.org/en/21/dialects/sqlite.html#pysqlite-serializable
+def open_database(url: str) -> Engine:
+    """Open the database, making an SQLite file and its folder where there are none (for their owner only).
+
+    A transaction takes the write lock when it begins, except on `for_reading(engine)`. Raises SettingsError
+    for a URL that cannot be used, DataFolderUnusable, and DatabaseUnusable.
+    """
+    parsed = parse_url(url)
+    path = sqlite_file(parsed)
+    if path is not None:
+        _make_file(path)
+    try:
+        # hide_parameters: values, people's texts among them, stay out of logs and errors.
+        engine = create_engine(parsed, hide_parameters=True, pool_pre_ping=path is None)
+    except (ImportError, NoSuchModuleError):
+        raise SettingsError(NO_DRIVER) from None
+    if path is not None:
+        event.listen(engine, "connect", _set_up)
+        event.listen(engine, "begin", _begin)
+    try:
+        with explained(path), for_reading(engine).connect() as connection:
+            connection.exec_driver_sql("SELECT 1")
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine
+
+
+def for_reading(engine: Engine) -> Engine:
+    """Return the same engine with transactions that only read, and so wait for no writer."""
+    return engine.execution_options(**{READ_ONLY: True})
+
+
+@contextmanager
+def explained(path: Path | None) -> Iterator[None]:
+    """Turn what a person can mend of the database at `path` (None: a server) into DatabaseUnusable.
+
+    Other errors of the database are ours, and pass as they are.
+    """
+    try:
+        yield
+    except (DBAPIError, sqlite3.Error) as error:
+        text = _server_trouble(error) if path is None else _file_trouble(path, error)
+        if text is None:
+            raise
+        raise DatabaseUnusable(text) from error
+
+
+def _server_trouble(error: DBAPIError | sqlite3.Error) -> str | None:
+    return NO_SERVER if isinstance(error, OperationalError) else None
+
+
+def _file_trouble(path: Path, error: DBAPIError | sqlite3.Error) -> str | None:
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    # The low byte is the kind of error, the rest of it says where.
+    code = getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if code in DAMAGED:
+        return (
+            f"{path} is damaged or is no SQLite database. Move it away to start afresh, or put the newest "
+            f"file of {backups_of(path)} in its place."
+        )
+    if code in LOCKED:
+        return f"{path} is locked by another program. Stop that one and try again."
+    if code in UNWRITABLE:
+        return f"{path} cannot be used. Check the disk, and that the file and its folder can be written."
+    if code == sqlite3.SQLITE_FULL:
+        return f"There is no room left for {path}. Make room on the disk and try again."
+    return None
+
+
+def _make_file(path: Path) -> None:
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # SQLite gives its -wal and -shm files the same rights.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except IsADirectoryError:
+        raise DatabaseUnusable(f"{path} is a folder, where the database file should be. Move it away.") from None
+    except OSError as error:
+        raise _folder_unusable(path.parent, error) from None
+
+
+def _folder_unusable(folder: Path, error: OSError) -> DataFolderUnusable:
+    return DataFolderUnusable(
+        f"The database cannot be kept in {folder} ({error.strerror}). Make that folder writable, or choose "
+        "another one with --data-dir or PERSONA_CHAT_DATA_DIR."
+    )
+
+
+def _set_up(connection: sqlite3.Connection, _record: object) -> None:
+    # Left alone, sqlite3 begins transactions late and not at all before SELECT and DDL:
+    # https://docs.sqlalchemy.org/en/21/dialects/sqlite.html#pysqlite-transactions
     connection.isolation_level = None
-    for pragma in _PRAGMAS:
-        connection.execute(f"PRAGMA {pragma}").close()
+    for name, value in PRAGMAS.items():
+        connection.execute(f"PRAGMA {name}={value}").close()
 
 
 def _begin(connection: Connection) -> None:
-    # A reader that becomes a writer in the middle fails at once with "locked"; IMMEDIATE waits its turn.
-    read_only = connection.get_execution_options().get("read_only", False)
-    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
-
-
-def _cause(url: str, error: DBAPIError) -> str:
-    where = sqlite_file(url) or _parse(url).render_as_string(hide_password=True)
-    said = str(error.orig)
-    if "not a database" in said or "malformed" in said:
-        return f"{where} is damaged ({said}). Nothing was changed. Restore a copy from the folder `backups`."
-    if "locked" in said or "busy" in said:
-        return f"{where} is in use by another process. Stop the other bot, or give this one its own data folder."
-    if isinstance(error, (OperationalError, ProgrammingError)):
-        return f"{where} cannot be used ({said.splitlines()[0]})."
-    return f"{where} cannot be used ({type(error).__name__})."
+    # A transaction that reads first and then writes fails at once when another wrote in between, whatever the
+    # busy_timeout; IMMEDIATE waits for its turn.
+    reads = connection.get_execution_options().get(READ_ONLY, False)
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, inspect
 
 from persona_chat.errors import DatabaseTooNew, DatabaseUnusable
 from persona_chat.store.backup import back_up
-from persona_chat.store.database import explained, for_reading, open_database, parse_url, sqlite_file
+from persona_chat.store.database import explained, for_reading, has_file, open_database, parse_url, sqlite_file
 
 VERSION_TABLE = "alembic_version"
 
@@ -28,8 +28,8 @@ TOO_NEW = (
     "Nothing was changed. Install that version again, or choose another data folder."
 )
 NOT_OURS = (
-    "The database holds tables of something else and none of ours. Nothing was changed. Choose another file or "
-    "an empty database."
+    "The database holds tables of something else and none of ours; none was touched. Choose another file or an "
+    "empty database."
 )
 ORPHANS = (
     "After the upgrade {count} rows would point at rows that are not there, so it was undone and nothing was "
@@ -73,7 +73,7 @@ def check(url: str) -> SchemaState:
     Raises DatabaseUnusable, also for a database that is something else's.
     """
     path = sqlite_file(parse_url(url))
-    if path is not None and not path.exists():
+    if path is not None and not has_file(path):
         return SchemaState(None, _head(_scripts()))
     with _opened(url) as engine, explained(path), for_reading(engine).connect() as connection:
         return _state(connection)

@@ -1,179 +1,222 @@
-"""All SQL, as verbs. It speaks in values; each verb is one short transaction. Synchronous: call it in a thread."""
+"""Everything that is remembered and asked, as verbs: each one a short transaction, called from any thread.
 
+It speaks in values and in Discord's ids; rows stay here.
+"""
+
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from sqlalchemy import Engine, insert, select, update
+from sqlalchemy import Connection, Engine, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import Session, aliased
 
-from persona_chat.dialogue import Dialogue, Speaker, Turn
+from persona_chat.dialogue import Speaker, Turn
 from persona_chat.heard import Heard
 from persona_chat.persona import Persona
-from persona_chat.store.tables import ChannelRow, MessageRow, PersonaRow, ReplyRow, SentPartRow
+from persona_chat.store.database import for_reading
+from persona_chat.store.tables import (
+    ANSWERED,
+    CLAIMED,
+    REFUSED,
+    Channels,
+    Messages,
+    Personas,
+    Replies,
+    SentParts,
+)
 
 
 class Store:
-    """What the bot remembers. Every verb may be called again with the same values and changes nothing then."""
+    """The memory behind a database that `schema.upgrade` has brought up to date.
+
+    Verbs that write are safe to run twice: a cancelled caller cannot know whether the first time counted.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        # Looked up once: `insert … on conflict` is spelled the same on both, but is not in the common SQL.
-        self._insert = sqlite.insert if engine.dialect.name == "sqlite" else postgresql.insert
-
-    def close(self) -> None:
-        """Close every connection."""
-        self._engine.dispose()
+        self._reading = for_reading(engine)
+        # SQLite before 3.51.3 can lose commits when two connections write at the same moment, and threads that
+        # poll for its lock are not served in order.
+        self._one_writer = threading.Lock()
+        self._insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
 
     def channels_on(self) -> set[int]:
         """Return the ids of the channels that have a persona."""
-        with self._reading() as session:
-            return set(session.scalars(select(ChannelRow.id).where(ChannelRow.persona_id.is_not(None))))
+        with self._reading.begin() as connection:
+            return set(connection.scalars(select(Channels.id).where(Channels.persona_id.is_not(None))))
 
     def persona(self, channel_id: int) -> Persona | None:
-        """Return the channel's persona; None when it is off."""
-        with self._reading() as session:
-            row = self._current(session, channel_id)
-            return None if row is None else _value(row)
+        """Return the channel's persona; None where the bot is off."""
+        with self._reading.begin() as connection:
+            return _persona(connection, channel_id)
 
     def set_persona(self, channel_id: int, persona: Persona, guild_id: int | None = None) -> Persona | None:
-        """Give the channel this persona, as a new revision unless it has it already; return the one before."""
-        with self._writing() as session:
-            current = self._current(session, channel_id)
-            before = None if current is None else _value(current)
-            if before == persona:
-                return before
-            row = _row(persona)
-            session.add(row)
-            session.flush()
-            values = {"persona_id": row.id, "guild_id": guild_id, "updated_at": _now()}
-            statement = self._insert(ChannelRow).values(id=channel_id, **values)
-            session.execute(statement.on_conflict_do_update(index_elements=[ChannelRow.id], set_=values))
+        """Give the channel this persona, which turns it on; return the one it had. No `guild_id` keeps the known."""
+        with self._writing() as connection:
+            before = _persona(connection, channel_id)
+            if before != persona:
+                self._put_channel(connection, channel_id, self._revision(connection, persona), guild_id)
             return before
 
     def clear_persona(self, channel_id: int) -> Persona | None:
-        """Turn the channel off; return the persona it had. What was said stays."""
-        with self._writing() as session:
-            row = self._current(session, channel_id)
-            off = update(ChannelRow).where(ChannelRow.id == channel_id).values(persona_id=None, updated_at=_now())
-            session.execute(off)
-            return None if row is None else _value(row)
+        """Turn the channel off; return the persona it had. What was said stays, for when that one returns."""
+        with self._writing() as connection:
+            before = _persona(connection, channel_id)
+            connection.execute(
+                update(Channels)
+                .where(Channels.id == channel_id, Channels.persona_id.is_not(None))
+                .values(persona_id=None, updated_at=_now())
+            )
+            return before
 
     def claim(self, heard: Heard) -> bool:
-        """Take a message to answer it; False when that was done before, by whomever."""
-        with self._writing() as session:
-            statement = self._insert(MessageRow).values(
+        """Take a message to answer it. False when its id was taken before: then it is somebody else's."""
+        claimed = (
+            self._insert(Messages)
+            .values(
                 message_id=heard.message_id,
                 channel_id=heard.channel_id,
                 speaker_id=heard.speaker_id,
                 speaker_name=heard.speaker_name,
                 text=heard.text,
-                state="claimed",
+                state=CLAIMED,
                 claimed_at=_now(),
             )
-            once = statement.on_conflict_do_nothing(index_elements=[MessageRow.message_id]).returning(MessageRow.id)
-            return session.scalar(once) is not None
+            .on_conflict_do_nothing(index_elements=[Messages.message_id])
+            .returning(Messages.id)
+        )
+        with self._writing() as connection:
+            return connection.scalar(claimed) is not None
 
-    def history(self, channel_id: int, limit: int) -> Dialogue:
-        """Return the newest turns, at most `limit`, oldest first: messages with their replies.
+    def history(self, channel_id: int, limit: int) -> tuple[Turn, ...]:
+        """Return the newest whole exchanges in at most `limit` turns, oldest first: A, B, A, B, …
 
-        A persona remembers what it said itself: only replies of personas with the name of the channel's
-        current one count, whatever their other revisions say.
+        A persona remembers what it said itself: only answers count that were given under the name of the
+        channel's persona of now. Editing its facts keeps the talk, another persona begins its own, and the
+        first one goes on when it returns. Empty where the bot is off.
         """
-        replied = aliased(PersonaRow)
-        with self._reading() as session:
-            current = self._current(session, channel_id)
-            if current is None:
-                return ()
-            pairs = session.execute(
-                select(MessageRow.speaker_name, MessageRow.text, ReplyRow.text)
-                .join(ReplyRow, ReplyRow.message_id == MessageRow.id)
-                .join(replied, replied.id == ReplyRow.persona_id)
-                .where(MessageRow.channel_id == channel_id, replied.name == current.name)
-                .order_by(MessageRow.id.desc())
-                .limit(limit // 2)
-            ).all()
+        name = (
+            select(Personas.name)
+            .join(Channels, Channels.persona_id == Personas.id)
+            .where(Channels.id == channel_id)
+            .scalar_subquery()
+        )
+        exchanges = (
+            select(Messages.speaker_name, Messages.text, Replies.text.label("reply"))
+            .join(Replies, Replies.message_id == Messages.id)
+            .join(Personas, Personas.id == Replies.persona_id)
+            .where(Messages.channel_id == channel_id, Personas.name == name)
+            .order_by(Messages.id.desc())
+            .limit(limit // 2)
+        )
+        with self._reading.begin() as connection:
+            rows = connection.execute(exchanges).all()
         return tuple(
             turn
-            for name, said, reply in reversed(pairs)
-            for turn in (Turn(Speaker.A, said, name), Turn(Speaker.B, reply))
+            for row in reversed(rows)
+            for turn in (Turn(Speaker.A, row.text, row.speaker_name), Turn(Speaker.B, row.reply))
         )
 
     def save_reply(self, message_id: int, persona: Persona, text: str, adapter: str | None = None) -> None:
-        """Keep the reply to a claimed message, before it is sent."""
-        with self._writing() as session:
-            message = session.scalars(select(MessageRow).where(MessageRow.message_id == message_id)).one()
-            if message.state == "answered":
-                return
-            values = {
-                "message_id": message.id,
-                "persona_id": self._revision(session, message.channel_id, persona),
-                "text": text,
-                "adapter": adapter,
-                "created_at": _now(),
-            }
-            session.execute(insert(ReplyRow).values(values))
-            message.state = "answered"
+        """Save what `persona` answers to a claimed message, before it is sent; the first reply stays.
+
+        The persona is given, not looked up: the channel's may have changed while this one was thinking.
+        Raises LookupError for a message that was never claimed.
+        """
+        with self._writing() as connection:
+            message = connection.scalar(select(Messages.id).where(Messages.message_id == message_id))
+            if message is None:
+                raise LookupError(f"message {message_id} was never claimed")
+            connection.execute(
+                self._insert(Replies)
+                .values(
+                    message_id=message,
+                    persona_id=self._revision(connection, persona),
+                    text=text,
+                    adapter=adapter,
+                    created_at=_now(),
+                )
+                .on_conflict_do_nothing(index_elements=[Replies.message_id])
+            )
+            connection.execute(update(Messages).where(Messages.id == message).values(state=ANSWERED, reason=None))
 
     def refuse(self, message_id: int, reason: str) -> None:
-        """Note that a claimed message gets no reply, and why, in one word."""
-        with self._writing() as session:
-            session.execute(
-                update(MessageRow)
-                .where(MessageRow.message_id == message_id, MessageRow.state == "claimed")
-                .values(state="refused", reason=reason)
+        """Note why a claimed message gets no reply: a short code, never a text. An answered one stays answered."""
+        with self._writing() as connection:
+            connection.execute(
+                update(Messages)
+                .where(Messages.message_id == message_id, Messages.state == CLAIMED)
+                .values(state=REFUSED, reason=reason)
             )
 
     def mark_sent(self, message_id: int, part: int, sent_id: int) -> None:
-        """Note the Discord message in which a part of the reply was sent; parts count from 0."""
-        with self._writing() as session:
-            reply_id = session.scalars(
-                select(ReplyRow.id).join(MessageRow, MessageRow.id == ReplyRow.message_id).where(
-                    MessageRow.message_id == message_id
-                )
-            ).one()
-            statement = self._insert(SentPartRow).values(reply_id=reply_id, part=part, sent_id=sent_id)
-            session.execute(statement.on_conflict_do_nothing(index_elements=[SentPartRow.reply_id, SentPartRow.part]))
+        """Note that part `part` (from 0) of the reply to `message_id` went out as Discord's message `sent_id`.
 
-    def _current(self, session: Session, channel_id: int) -> PersonaRow | None:
-        return session.scalar(
-            select(PersonaRow).join(ChannelRow, ChannelRow.persona_id == PersonaRow.id).where(
-                ChannelRow.id == channel_id
+        The first note of a part stays. Raises LookupError when no reply was saved.
+        """
+        answer = (
+            select(Replies.id)
+            .join(Messages, Replies.message_id == Messages.id)
+            .where(Messages.message_id == message_id)
+        )
+        with self._writing() as connection:
+            reply = connection.scalar(answer)
+            if reply is None:
+                raise LookupError(f"message {message_id} has no reply")
+            connection.execute(
+                self._insert(SentParts)
+                .values(reply_id=reply, part=part, sent_id=sent_id)
+                .on_conflict_do_nothing(index_elements=[SentParts.reply_id, SentParts.part])
+            )
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with self._one_writer, self._engine.begin() as connection:
+            yield connection
+
+    def _put_channel(self, connection: Connection, channel_id: int, persona_id: int, guild_id: int | None) -> None:
+        row = self._insert(Channels).values(id=channel_id, guild_id=guild_id, persona_id=persona_id, updated_at=_now())
+        new = row.excluded
+        connection.execute(
+            row.on_conflict_do_update(
+                index_elements=[Channels.id],
+                set_={
+                    "guild_id": func.coalesce(new.guild_id, Channels.guild_id),
+                    "persona_id": new.persona_id,
+                    "updated_at": new.updated_at,
+                },
             )
         )
 
-    def _revision(self, session: Session, channel_id: int, persona: Persona) -> int:
-        """The row of the persona that replied: the channel's, or its own if that was changed in the meantime."""
-        current = self._current(session, channel_id)
-        if current is not None and _value(current) == persona:
-            return current.id
-        row = _row(persona)
-        session.add(row)
-        session.flush()
-        return row.id
-
-    @contextmanager
-    def _writing(self) -> Iterator[Session]:
-        with Session(self._engine) as session, session.begin():
-            yield session
-
-    @contextmanager
-    def _reading(self) -> Iterator[Session]:
-        """A reader does not wait for the one writer."""
-        with Session(self._engine.execution_options(read_only=True)) as session:
-            yield session
+    def _revision(self, connection: Connection, persona: Persona) -> int:
+        """Return the id of the persona in exactly these words, which gets a row when it has none."""
+        alike = select(Personas.id, Personas.facts).where(
+            Personas.name == persona.name, Personas.about == persona.about
+        )
+        # Lists are compared here: PostgreSQL has no equality for JSON.
+        for row in connection.execute(alike.order_by(Personas.id.desc())):
+            if tuple(row.facts) == persona.facts:
+                return int(row.id)
+        made = self._insert(Personas).values(
+            name=persona.name, about=persona.about, facts=list(persona.facts), created_at=_now()
+        )
+        return connection.execute(made.returning(Personas.id)).scalar_one()
 
 
-def _row(persona: Persona) -> PersonaRow:
-    return PersonaRow(name=persona.name, about=persona.about, facts=list(persona.facts), created_at=_now())
-
-
-def _value(row: PersonaRow) -> Persona:
-    return Persona(row.name, row.about, tuple(row.facts))
+def _persona(connection: Connection, channel_id: int) -> Persona | None:
+    current = (
+        select(Personas.name, Personas.about, Personas.facts)
+        .join(Channels, Channels.persona_id == Personas.id)
+        .where(Channels.id == channel_id)
+    )
+    row = connection.execute(current).one_or_none()
+    return None if row is None else Persona(row.name, row.about, tuple(row.facts))
 
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-

@@ -1,4 +1,4 @@
-"""The tables. Migrations make them (migrations/), a test compares the two; only `store.py` reads and writes them."""
+"""The tables, as migrations/ makes them; a test compares the two. No row leaves the store."""
 
 from datetime import UTC, datetime
 
@@ -9,6 +9,7 @@ from sqlalchemy import (
     DateTime,
     Dialect,
     ForeignKey,
+    Index,
     Integer,
     MetaData,
     String,
@@ -18,99 +19,117 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-# A key that counts up must be exactly INTEGER on SQLite.
-Key = BigInteger().with_variant(Integer, "sqlite")
+CLAIMED = "claimed"
+ANSWERED = "answered"
+REFUSED = "refused"
+
+# Without names a constraint cannot be altered later, least of all on SQLite.
+NAMES = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+# SQLite counts up by itself only in a column that is called exactly INTEGER.
+SURROGATE = BigInteger().with_variant(Integer, "sqlite")
 
 
-class UtcTime(TypeDecorator[datetime]):
-    """A point in time, aware and in UTC on both sides; SQLite keeps no time zone."""
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment. Always timezone-aware UTC in Python, also on SQLite, which keeps no timezone."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Store UTC."""
-        return None if value is None else value.astimezone(UTC)
+    def process_bind_param(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
+        """Turn any timezone into UTC. Raises ValueError for a time without one."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without a timezone")
+        return value.astimezone(UTC)
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Read UTC."""
-        return None if value is None else value.replace(tzinfo=value.tzinfo or UTC)
-
-
-class Table(DeclarativeBase):
-    """Names every constraint, so that migrations can change them on any database."""
-
-    metadata = MetaData(
-        naming_convention={
-            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "ck": "ck_%(table_name)s_%(constraint_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-            "pk": "pk_%(table_name)s",
-        }
-    )
+    def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
+        """Give the timezone back."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-class PersonaRow(Table):
-    """One revision of a persona. Never changed, so that a reply can name the one that gave it."""
+class Base(DeclarativeBase):
+    """What all tables share."""
+
+    metadata = MetaData(naming_convention=NAMES)
+    type_annotation_map = {datetime: UtcDateTime, str: Text, list[str]: JSON}  # noqa: RUF012
+
+
+class Personas(Base):
+    """Revisions of personas. A row is never changed: replies point at the words that gave them."""
 
     __tablename__ = "personas"
 
-    id: Mapped[int] = mapped_column(Key, primary_key=True)
-    name: Mapped[str] = mapped_column(Text)
-    about: Mapped[str] = mapped_column(Text)
-    facts: Mapped[list[str]] = mapped_column(JSON)
-    created_at: Mapped[datetime] = mapped_column(UtcTime)
+    id: Mapped[int] = mapped_column(SURROGATE, primary_key=True)
+    name: Mapped[str]
+    about: Mapped[str]
+    facts: Mapped[list[str]]
+    created_at: Mapped[datetime]
 
 
-class ChannelRow(Table):
-    """A channel that has, or had, a persona. `id` is Discord's; without `persona_id` the channel is off."""
+class Channels(Base):
+    """Channels by Discord's id. No persona means that the bot is off there."""
 
     __tablename__ = "channels"
 
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     guild_id: Mapped[int | None] = mapped_column(BigInteger)
     persona_id: Mapped[int | None] = mapped_column(ForeignKey("personas.id"))
-    updated_at: Mapped[datetime] = mapped_column(UtcTime)
+    updated_at: Mapped[datetime]
 
 
-class MessageRow(Table):
-    """A message that was heard. `message_id` is Discord's and is claimed once; `id` gives the order."""
+class Messages(Base):
+    """What people said to the bot. `message_id` is Discord's and claimed once; `id` is ours and the order.
+
+    `channel_id` is no foreign key: a direct message may be heard in a channel that was never set up.
+    """
 
     __tablename__ = "messages"
-    __table_args__ = (CheckConstraint("state IN ('claimed', 'answered', 'refused')", name="state"),)
+    __table_args__ = (
+        CheckConstraint("state IN ('claimed', 'answered', 'refused')", name="state"),
+        Index(None, "channel_id", "id"),
+    )
 
-    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    id: Mapped[int] = mapped_column(SURROGATE, primary_key=True)
     message_id: Mapped[int] = mapped_column(BigInteger, unique=True)
-    channel_id: Mapped[int] = mapped_column(BigInteger, index=True)
+    channel_id: Mapped[int] = mapped_column(BigInteger)
     speaker_id: Mapped[int] = mapped_column(BigInteger)
-    speaker_name: Mapped[str] = mapped_column(Text)
-    text: Mapped[str] = mapped_column(Text)
+    speaker_name: Mapped[str]
+    text: Mapped[str]
     state: Mapped[str] = mapped_column(String(16))
-    reason: Mapped[str | None] = mapped_column(String(64))
-    claimed_at: Mapped[datetime] = mapped_column(UtcTime)
+    reason: Mapped[str | None]
+    claimed_at: Mapped[datetime]
 
 
-class ReplyRow(Table):
-    """The reply to a message, with the persona revision and the adapter that gave it."""
+class Replies(Base):
+    """What a persona answered; one reply a message. `message_id` is `messages.id`, not Discord's."""
 
     __tablename__ = "replies"
 
-    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    id: Mapped[int] = mapped_column(SURROGATE, primary_key=True)
     message_id: Mapped[int] = mapped_column(ForeignKey("messages.id"), unique=True)
     persona_id: Mapped[int] = mapped_column(ForeignKey("personas.id"))
-    text: Mapped[str] = mapped_column(Text)
-    adapter: Mapped[str | None] = mapped_column(Text)
-    created_at: Mapped[datetime] = mapped_column(UtcTime)
+    text: Mapped[str]
+    adapter: Mapped[str | None]
+    created_at: Mapped[datetime]
 
 
-class SentPartRow(Table):
-    """A Discord message in which a part of a reply was sent."""
+class SentParts(Base):
+    """The Discord messages a reply went out as, counted from 0."""
 
     __tablename__ = "sent_parts"
     __table_args__ = (UniqueConstraint("reply_id", "part"),)
 
-    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    id: Mapped[int] = mapped_column(SURROGATE, primary_key=True)
     reply_id: Mapped[int] = mapped_column(ForeignKey("replies.id"))
     part: Mapped[int]
     sent_id: Mapped[int] = mapped_column(BigInteger)

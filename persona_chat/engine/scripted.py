@@ -1,0 +1,95 @@
+"""An engine that answers from a script, for tests of everything above the model. No torch, no tokenizer."""
+
+import asyncio
+from collections.abc import Callable
+
+from persona_chat import template
+from persona_chat.engine.reply import EngineFacts, Finish, Reply, ReplyRequest
+from persona_chat.errors import EngineFailed, ReplyTimeout
+from persona_chat.persona import Persona
+
+
+class ScriptedEngine:
+    """A ReplyEngine whose words come from a function; a returned exception is raised.
+
+    Tokens are words between spaces. `requests` are all that were asked, `cancelled` those given up by the caller.
+    """
+
+    def __init__(
+        self,
+        replies: Callable[[ReplyRequest], str | Exception],
+        *,
+        delay_s: float = 0.0,
+        context_tokens: int = 1024,
+        persona_tokens: int = 640,
+        show_names: bool = False,
+    ) -> None:
+        self._replies = replies
+        self._delay_s = delay_s
+        self._context_tokens = context_tokens
+        self._persona_tokens = persona_tokens
+        self._show_names = show_names
+        self._closing = asyncio.Event()
+        self.requests: list[ReplyRequest] = []
+        self.cancelled: list[ReplyRequest] = []
+
+    async def start(self) -> EngineFacts:
+        """Say what runs; there is nothing to load."""
+        return EngineFacts(base="scripted", adapter=None, device="none", precision="none", why="a script")
+
+    async def reply(self, request: ReplyRequest) -> Reply:
+        """Answer from the script after the delay; a longer delay than the deadline is a ReplyTimeout."""
+        self.requests.append(request)
+        prompt, turns = self._fit(request)
+        try:
+            await self._think(min(self._delay_s, request.deadline_s))
+        except asyncio.CancelledError:
+            self.cancelled.append(request)
+            raise
+        if self._delay_s >= request.deadline_s:
+            raise ReplyTimeout(request.deadline_s)
+        text = self._replies(request)
+        if isinstance(text, Exception):
+            raise text
+        return Reply(
+            text=text,
+            finish=Finish.STOP,
+            turns=turns,
+            prompt_tokens=_words(prompt),
+            reply_tokens=_words(text),
+            waited_s=0.0,
+            first_token_s=self._delay_s,
+            total_s=self._delay_s,
+        )
+
+    async def prompt(self, request: ReplyRequest) -> str:
+        """Return the prompt of the turns that fit."""
+        return self._fit(request)[0]
+
+    async def check_persona(self, persona: Persona) -> int:
+        """Return the persona's size in words; raise PersonaTooLong over the limit."""
+        return template.check_persona(persona, self._persona_tokens, _words)
+
+    async def close(self) -> None:
+        """End every reply that is still being thought about with EngineFailed."""
+        self._closing.set()
+
+    async def _think(self, seconds: float) -> None:
+        if self._closing.is_set():
+            raise EngineFailed
+        if seconds > 0:
+            try:
+                await asyncio.wait_for(self._closing.wait(), seconds)
+            except TimeoutError:
+                return
+            raise EngineFailed
+
+    def _fit(self, request: ReplyRequest) -> tuple[str, int]:
+        turns = template.fit(
+            request.persona, request.dialogue, self._context_tokens, _words, show_names=self._show_names
+        )
+        return template.render(request.persona, turns, show_names=self._show_names), len(turns)
+
+
+def _words(text: str) -> int:
+    return len(text.split())

@@ -1,0 +1,104 @@
+"""A simulated Discord with our real bot in it: a server, its owner, a guest, two channels."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import simcord
+from simcord.actors import MemberActor
+from simcord.builders import ChannelHandle, GuildHandle
+
+from bot.client import PersonaBot
+from persona_chat.chat import Chat
+from persona_chat.engine.reply import ReplyEngine, ReplyRequest
+from persona_chat.engine.scripted import ScriptedEngine
+from persona_chat.settings import Settings
+from persona_chat.store.store import Store
+
+
+@dataclass
+class World:
+    """What a test talks to."""
+
+    env: simcord.Env
+    bot: PersonaBot
+    guild: GuildHandle
+    talk: ChannelHandle
+    other: ChannelHandle
+    owner: MemberActor
+    guest: MemberActor
+
+    def said(self, channel: ChannelHandle) -> list[str]:
+        """What the bot wrote in a channel, oldest first."""
+        me = self.bot.user
+        assert me is not None
+        return [message.content for message in channel.history() if message.author.id == me.id]
+
+    async def post_at_once(self, channel: ChannelHandle, author_ids: list[int], texts: list[str]) -> list[int]:
+        """Let several people speak before the bot gets to answer anybody; return the ids of their messages."""
+        posted = [
+            self.env.backend.create_message(channel.id, author, text).id
+            for author, text in zip(author_ids, texts, strict=True)
+        ]
+        await self.env.settle()
+        return posted
+
+
+def echo(request: ReplyRequest) -> str:
+    """A reply that shows who spoke, what was said last, and how much was remembered."""
+    return f"{request.persona.name} heard: {request.dialogue[-1].text} ({len(request.dialogue)})"
+
+
+def make_bot(store: Store, settings: Settings, engine: ReplyEngine | None = None) -> PersonaBot:
+    chat = Chat(store, engine or ScriptedEngine(echo), settings)
+    return PersonaBot(chat, message_content=settings.message_content)
+
+
+@asynccontextmanager
+async def world(
+    store: Store,
+    settings: Settings,
+    engine: ReplyEngine | None = None,
+    *,
+    settle_timeout: float = 20.0,
+    check_errors: bool = True,
+) -> AsyncIterator[World]:
+    """Run our bot in a new simulated Discord; errors that it swallowed fail the test at the end."""
+    bot = make_bot(store, settings, engine)
+    await bot.chat.start()
+    async with simcord.run(bot, settle_timeout=settle_timeout, check_errors=check_errors) as env:
+        guild = env.create_guild("Tests")
+        talk, other = guild.create_text_channel("talk"), guild.create_text_channel("other")
+        owner = guild.add_member(guild.owner) if guild.owner.id not in guild.member_ids() else None
+        owner = owner or MemberActor(env, guild, guild.owner)
+        guest = guild.add_member(env.create_user("guest", global_name="Gus"))
+        await env.settle()
+        yield World(env, bot, guild, talk, other, owner, guest)
+
+
+def never_pings(env: simcord.Env) -> list[str]:
+    """The requests of the bot that could ping somebody: every one with a text must forbid all mentions."""
+    offences = []
+    for request in env.http_requests:
+        body = request.json if isinstance(request.json, dict) else {}
+        sends = [body, body.get("data")] if isinstance(body.get("data"), dict) else [body]
+        for sent in sends:
+            if "content" not in sent or request.method not in {"POST", "PATCH"}:
+                continue
+            allowed = sent.get("allowed_mentions")
+            if allowed is None or allowed.get("parse") != [] or allowed.get("users") or allowed.get("roles"):
+                offences.append(f"{request.method} {request.path}: {allowed}")
+            if allowed is not None and allowed.get("replied_user"):
+                offences.append(f"{request.method} {request.path}: pings the person it replies to")
+    return offences
+
+
+Script = Callable[[ReplyRequest], str | Exception]
+
+
+async def until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
+    """Wait for something that happens on another thread."""
+    async with asyncio.timeout(timeout_s):
+        while not condition():
+            await asyncio.sleep(0.01)

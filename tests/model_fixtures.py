@@ -1,0 +1,53 @@
+"""Fixtures that hold the real embedded model. The conversion is kept between runs, in `.cache` (ignored by git)."""
+
+import asyncio
+import fcntl
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from persona_chat.dialogue import Speaker, Turn
+from persona_chat.engine import embedded
+from persona_chat.engine.local import LocalEngine
+from persona_chat.persona import Persona
+from persona_chat.settings import Settings
+
+QUEUE_SIZE = 3
+
+VERA = Persona("Vera", "I keep a lighthouse on a small island.", ("I have a parrot, Pickles.", "I love tea."))
+HELLO = (Turn(Speaker.A, "Hello! What do you do all day?"),)
+
+
+@pytest.fixture(scope="session")
+def embedded_data_dir() -> Path:
+    """A data folder where the embedded model is converted."""
+    data_dir = Path(__file__).parents[1] / ".cache" / "persona-chat-tests"
+    data_dir.mkdir(parents=True, exist_ok=True)
+    # One of pytest-xdist's workers converts, the others wait for it.
+    with (data_dir / "converting.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        embedded.ready_folder(data_dir)
+    return data_dir
+
+
+@pytest.fixture(scope="session")
+def embedded_settings(embedded_data_dir: Path) -> Settings:
+    """Settings of a small engine; no .env of the developer reaches them."""
+    return Settings(
+        _env_file=None,
+        data_dir=embedded_data_dir,
+        base="embedded",
+        precision="fp32",
+        queue_size=QUEUE_SIZE,
+        max_new_tokens=24,
+    )
+
+
+@pytest.fixture(scope="session")
+def model_engine(embedded_settings: Settings) -> Iterator[LocalEngine]:
+    """A started engine with the embedded model, shared: a test leaves it as it was."""
+    engine = LocalEngine(embedded_settings)
+    asyncio.run(engine.start())
+    yield engine
+    asyncio.run(engine.close())

@@ -1,0 +1,329 @@
+"""The bot in Discord, through the real discord.py against simcord: who is answered, when, and with what."""
+
+import simcord
+import pytest
+
+from bot.client import SAY_SOMETHING, WENT_WRONG
+from persona_chat.chat import NO_PERSONA
+from persona_chat.dialogue import Speaker
+from persona_chat.engine.reply import ReplyRequest
+from persona_chat.engine.scripted import ScriptedEngine
+from persona_chat.errors import EngineBusy
+from persona_chat.persona import Persona
+from persona_chat.settings import Settings, load_settings
+from persona_chat.store.store import Store
+from tests.discord_world import echo, make_bot, never_pings, world
+
+VERA = Persona("Vera", "I keep a lighthouse.", ("I have a parrot.",))
+
+
+async def test_setting_a_persona_turns_the_channel_on_and_people_are_answered(store: Store, settings: Settings) -> None:
+    async with world(store, settings) as here:
+        await here.guest.send(here.talk, "Is anybody there?")
+        assert here.said(here.talk) == []
+
+        result = await here.guest.slash(here.talk, "persona set", name="Vera", about="I keep a lighthouse.")
+        assert result.response is not None
+        assert "**Vera** is talking here now" in result.response.content
+        assert not result.response.ephemeral
+
+        asked = await here.guest.send(here.talk, "Who are you?")
+        answer = here.talk.last_message
+        assert answer is not None
+        assert answer.content == "Vera heard: Who are you? (1)"
+        assert answer.reference is not None
+        assert answer.reference.message_id == asked.id
+        assert never_pings(here.env) == []
+
+
+async def test_show_and_clear_say_who_talks_and_that_it_left(store: Store, settings: Settings) -> None:
+    async with world(store, settings) as here:
+        for command in ("persona show", "persona clear"):
+            nobody = await here.guest.slash(here.talk, command)
+            assert nobody.ephemeral
+            assert nobody.response is not None
+            assert "has no persona" in nobody.response.content
+
+        await here.guest.slash(here.talk, "persona set", name="Vera", facts="I have a parrot. I sail.")
+        shown = await here.guest.slash(here.talk, "persona show")
+        assert shown.ephemeral
+        assert shown.response is not None
+        assert shown.response.embeds[0].title == "Vera"
+        assert shown.response.embeds[0].description == "• I have a parrot.\n• I sail."
+
+        cleared = await here.guest.slash(here.talk, "persona clear")
+        assert cleared.response is not None
+        assert "**Vera** has left" in cleared.response.content
+        before = len(here.said(here.talk))
+        await here.guest.send(here.talk, "Still there?")
+        assert len(here.said(here.talk)) == before
+
+
+async def test_without_options_a_form_opens_with_what_is_there(store: Store, settings: Settings) -> None:
+    async with world(store, settings) as here:
+        store.set_persona(here.talk.id, VERA)
+        await here.bot.chat.start()
+        form = await here.guest.slash(here.talk, "persona set")
+        assert form.modal is not None
+        assert "I keep a lighthouse." in str(form.modal)
+        fields = [part["component"]["custom_id"] for part in form.modal["components"]]
+        done = await here.guest.submit_modal(
+            form,
+            dict(
+                zip(fields, ["Nemo", "I live in a submarine.", "I hate the surface.\nI play the organ."], strict=True)
+            ),
+        )
+        assert done.response is not None
+        assert "**Nemo** is talking here now, in place of **Vera**." in done.response.content
+        assert store.persona(here.talk.id) == Persona(
+            "Nemo", "I live in a submarine.", ("I hate the surface.", "I play the organ.")
+        )
+
+
+async def test_setting_the_same_persona_twice_is_no_error(store: Store, settings: Settings) -> None:
+    async with world(store, settings) as here:
+        for expected in ("is talking here now", "is talking here already"):
+            result = await here.guest.slash(here.talk, "persona set", name="Vera", about="A keeper.")
+            assert result.response is not None
+            assert expected in result.response.content
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"name": "Vera"}, "Say something about the persona"),
+        ({"about": "I keep a lighthouse."}, "needs a name"),
+        ({"name": "\u200b", "about": "x"}, "a name that can be read"),
+        ({"name": "V", "facts": "\n".join(f"I know {number}." for number in range(10_000))[:6000]}, "50 are allowed"),
+        ({"name": "V", "about": "word " * 700}, "tokens and 640 fit"),
+    ],
+)
+async def test_a_persona_that_cannot_be_is_refused_privately_and_nothing_changes(
+    store: Store, settings: Settings, options: dict[str, str], says: str
+) -> None:
+    async with world(store, settings) as here:
+        store.set_persona(here.talk.id, VERA)
+        result = await here.guest.slash(here.talk, "persona set", **options)
+        told = [*result.followups, *([result.response] if result.response else [])]
+        assert [says in line.content and line.ephemeral for line in told] == [True]
+        assert store.persona(here.talk.id) == VERA
+        assert here.env.errors  # simcord notes what the funnel caught
+        here.env._errors_acknowledged = here.env.error_cursor
+
+
+async def test_a_persona_may_be_called_by_an_emoji(store: Store, settings: Settings) -> None:
+    async with world(store, settings) as here:
+        await here.guest.slash(here.talk, "persona set", name="🦜", about="I am a parrot.")
+        await here.guest.send(here.talk, "Hello")
+        assert here.said(here.talk)[-1] == "🦜 heard: Hello (1)"
+
+
+async def test_two_channels_have_two_personas_and_two_memories(store: Store, settings: Settings) -> None:
+    async with world(store, settings) as here:
+        await here.guest.slash(here.talk, "persona set", name="Vera", about="A keeper.")
+        await here.guest.slash(here.other, "persona set", name="Nemo", about="A captain.")
+        for number in range(3):
+            await here.guest.send(here.talk, f"talk {number}")
+            await here.owner.send(here.other, f"other {number}")
+        assert here.said(here.talk)[1:] == [f"Vera heard: talk {n} ({2 * n + 1})" for n in range(3)]
+        assert here.said(here.other)[1:] == [f"Nemo heard: other {n} ({2 * n + 1})" for n in range(3)]
+
+
+async def test_twenty_people_at_once_are_answered_in_order_each_seeing_the_reply_before(
+    store: Store, settings: Settings
+) -> None:
+    engine = ScriptedEngine(echo)
+    async with world(store, settings, engine) as here:
+        store.set_persona(here.talk.id, VERA)
+        await here.bot.chat.start()
+        people = [here.guild.add_member(here.env.create_user(f"person{n}")) for n in range(20)]
+        texts = [f"I am number {n}" for n in range(20)]
+        posted = await here.post_at_once(here.talk, [person.id for person in people], texts)
+
+        assert here.said(here.talk) == [f"Vera heard: {text} ({2 * n + 1})" for n, text in enumerate(texts)]
+        replies = [message for message in here.talk.history() if message.reference is not None]
+        assert [message.reference.message_id for message in replies if message.reference] == posted
+        for number, request in enumerate(engine.requests[1:], 1):
+            reply_before = request.dialogue[-2]
+            assert (reply_before.speaker, texts[number - 1] in reply_before.text) == (Speaker.B, True)
+
+
+async def test_a_channel_with_too_many_waiting_gets_a_polite_line(store: Store, settings: Settings) -> None:
+    few = load_settings(data_dir=settings.data_dir, channel_queue=2)
+    async with world(store, few, ScriptedEngine(echo)) as here:
+        store.set_persona(here.talk.id, VERA)
+        await here.bot.chat.start()
+        await here.post_at_once(here.talk, [here.guest.id] * 4, ["a", "b", "c", "d"])
+        said = here.said(here.talk)
+        assert said.count(str(EngineBusy())) == 2
+        assert [line for line in said if line != str(EngineBusy())] == ["Vera heard: a (1)", "Vera heard: b (3)"]
+
+
+async def test_a_replayed_event_is_answered_once(store: Store, settings: Settings) -> None:
+    engine = ScriptedEngine(echo)
+    async with world(store, settings, engine) as here:
+        store.set_persona(here.talk.id, VERA)
+        await here.bot.chat.start()
+        events: list[tuple[str, object]] = []
+        here.env.backend.subscribers.append(lambda event, payload: events.append((event, payload)))
+        await here.guest.send(here.talk, "Hello")
+        payload = next(payload for event, payload in events if event == "MESSAGE_CREATE")
+        for _ in range(3):
+            here.env.backend.emit("MESSAGE_CREATE", payload)  # type: ignore[arg-type]
+        await here.env.settle()
+        assert here.said(here.talk) == ["Vera heard: Hello (1)"]
+        assert len(engine.requests) == 1
+
+
+async def test_bots_webhooks_and_itself_are_ignored(store: Store, settings: Settings) -> None:
+    engine = ScriptedEngine(echo)
+    async with world(store, settings, engine) as here:
+        store.set_persona(here.talk.id, VERA)
+        await here.bot.chat.start()
+        me = here.bot.user
+        assert me is not None
+        robot = here.guild.add_member(here.env.create_user("robot", bot=True))
+        await robot.send(here.talk, f"{me.mention} hello")
+        await here.guild.create_webhook(here.talk, "hook").send(f"{me.mention} hello")
+        here.env.backend.create_message(here.talk.id, me.id, "I talk to myself")
+        await here.env.settle()
+        assert engine.requests == []
+
+
+async def test_a_mention_and_a_reply_are_always_answered(store: Store, settings: Settings) -> None:
+    async with world(store, settings) as here:
+        me = here.bot.user
+        assert me is not None
+        await here.guest.send(here.talk, f"{me.mention} hello?")
+        assert here.said(here.talk) == [NO_PERSONA]
+        await here.guest.send(here.talk, me.mention)
+        assert here.said(here.talk)[-1] == SAY_SOMETHING
+        answer = here.talk.last_message
+        assert answer is not None
+        await here.guest.send(here.talk, "and now?", reply_to=answer)
+        assert here.said(here.talk)[-1] == NO_PERSONA
+
+
+async def test_our_mention_is_not_part_of_what_was_said_and_others_become_names(
+    store: Store, settings: Settings
+) -> None:
+    async with world(store, settings) as here:
+        store.set_persona(here.talk.id, VERA)
+        await here.bot.chat.start()
+        me = here.bot.user
+        assert me is not None
+        text = f"{me.mention} do you know {here.guest.mention}?\nHe is in {here.other.mention}."
+        await here.owner.send(here.talk, text)
+        assert here.said(here.talk) == ["Vera heard: do you know Gus? He is in #other. (1)"]
+
+
+async def test_without_the_message_content_intent_only_mentions_replies_and_direct_messages_are_answered(
+    store: Store, settings: Settings
+) -> None:
+    blind = load_settings(data_dir=settings.data_dir, message_content=False)
+    async with world(store, blind) as here:
+        me = here.bot.user
+        assert me is not None
+        result = await here.guest.slash(here.talk, "persona set", name="Vera", about="A keeper.")
+        assert result.response is not None
+        assert "only read messages here that mention me" in result.response.content
+        await here.guest.send(here.talk, "Hello?")
+        await here.guest.send(here.talk, f"{me.mention} hello?")
+        answer = here.talk.last_message
+        assert answer is not None
+        await here.guest.send(here.talk, "really?", reply_to=answer)
+        assert here.said(here.talk)[1:2] == ["Vera heard: hello? (1)"]
+        # A reply is read when it pings us; simcord's replies do not, so its words are withheld, as Discord's are.
+
+        guest = here.guest._user if hasattr(here.guest, "_user") else here.env.create_user("friend")
+        await guest.slash("persona set", name="Nemo", about="A captain.")
+        await guest.send_dm("Ahoy")
+        last = guest.dm_channel.last_message
+        assert last is not None
+        assert last.content == "Nemo heard: Ahoy (1)"
+
+
+async def test_nobody_is_ever_pinged_whatever_the_persona_says(store: Store, settings: Settings) -> None:
+    def pings(request: ReplyRequest) -> str:
+        return f"@everyone @here <@{here.guest.id}> <@&{here.guild.default_role.id}> {request.dialogue[-1].text}"
+
+    async with world(store, settings, ScriptedEngine(pings)) as here:
+        await here.guest.slash(here.talk, "persona set", name="@everyone", about=f"<@{here.owner.id}> @here")
+        await here.guest.slash(here.talk, "persona show")
+        await here.guest.send(here.talk, f"{here.owner.mention} @everyone")
+        await here.guest.slash(here.talk, "persona set", name="V", about="<@1> " * 700)
+        await here.guest.slash(here.talk, "persona clear")
+        assert len(here.said(here.talk)) == 3
+        assert never_pings(here.env) == []
+        here.env._errors_acknowledged = here.env.error_cursor
+
+
+async def test_a_long_reply_is_split_and_every_part_is_noted(store: Store, settings: Settings) -> None:
+    long = "A sentence that goes on. " * 200
+    async with world(store, settings, ScriptedEngine(lambda _request: long)) as here:
+        store.set_persona(here.talk.id, VERA)
+        await here.bot.chat.start()
+        await here.guest.send(here.talk, "Tell me everything")
+        said = here.said(here.talk)
+        assert len(said) == 3
+        assert all(len(part) <= 2000 and part.endswith(".") for part in said)
+        assert " ".join(said) == long.strip()
+        replied = [message.reference is not None for message in here.talk.history()][1:]
+        assert replied == [True, False, False]
+
+
+async def test_a_restart_in_the_middle_keeps_persona_and_history(store: Store, settings: Settings) -> None:
+    async with world(store, settings) as here:
+        await here.guest.slash(here.talk, "persona set", name="Vera", about="A keeper.")
+        await here.guest.send(here.talk, "before")
+        again = make_bot(store, settings)
+        await again.chat.start()
+        await here.env.restart_bot(again)
+        await here.guest.send(here.talk, "after")
+        last = here.talk.last_message
+        assert last is not None
+        assert last.content == "Vera heard: after (3)"
+
+
+async def test_typing_is_shown_while_it_thinks_and_is_no_condition_for_a_reply(
+    store: Store, settings: Settings
+) -> None:
+    async with world(store, settings) as here:
+        store.set_persona(here.talk.id, VERA)
+        await here.bot.chat.start()
+        await here.guest.send(here.talk, "one")
+        requests = [(request.method, request.path) for request in here.env.http_requests]
+        typing = requests.index(("POST", f"/channels/{here.talk.id}/typing"))
+        sent = requests.index(("POST", f"/channels/{here.talk.id}/messages"))
+        assert typing < sent
+        here.env.inject_error("POST", "/channels/*/typing", status=500)
+        await here.guest.send(here.talk, "two")
+        assert here.said(here.talk)[-1] == "Vera heard: two (3)"
+
+
+async def test_what_nobody_foresaw_is_told_without_its_details(
+    store: Store, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = ScriptedEngine(lambda _request: RuntimeError("boom"))
+    async with world(store, settings, engine, check_errors=False) as here:
+        store.set_persona(here.talk.id, VERA)
+        await here.bot.chat.start()
+        asked = await here.guest.send(here.talk, "canary words")
+        assert here.said(here.talk) == [WENT_WRONG]
+        assert str(asked.id) in caplog.text
+        assert "canary words" not in caplog.text
+
+
+async def test_the_reply_is_saved_before_it_is_sent(store: Store, settings: Settings) -> None:
+    async with world(store, settings, check_errors=False) as here:
+        store.set_persona(here.talk.id, VERA)
+        await here.bot.chat.start()
+        here.env.inject_error("POST", "/channels/*/messages", status=400, times=None)
+        await here.guest.send(here.talk, "Hello")
+        assert [turn.text for turn in store.history(here.talk.id, 10)] == ["Hello", "Vera heard: Hello (1)"]
+
+
+async def test_the_commands_are_known_to_discord(store: Store, settings: Settings) -> None:
+    async with world(store, settings) as here:
+        assert here.guest.available_commands(here.talk) == ("persona set", "persona show", "persona clear")
+        assert isinstance(here.env, simcord.Env)

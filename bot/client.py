@@ -12,6 +12,7 @@ from bot import text
 from bot.personas import PersonaCommands
 from persona_chat.chat import Chat
 from persona_chat.errors import PersonaChatError
+from persona_chat.heard import Heard
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ class PersonaBot(discord.Client):
         elif addressed and not message.attachments:
             await self._say(message, SAY_SOMETHING)
 
-    async def _answer(self, message: discord.Message, heard: text.Heard) -> None:
+    async def _answer(self, message: discord.Message, heard: Heard) -> None:
         try:
             await self.chat.answer(
                 heard, thinking=typing(message.channel), deliver=lambda reply: self._deliver(message, reply)

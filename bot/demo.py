@@ -12,21 +12,23 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
+import discord
 import simcord
 import typer
-from persona_chat.engine.local import LocalEngine
-from persona_chat.store.database import default_url
-from persona_chat.store.schema import upgrade
 from simcord.backend.errors import SetupError
 from simcord.builders import ChannelHandle
 from simcord.preview import Preview
 
 from bot.client import PersonaBot
+from bot.personas import called, portrait
 from bot.run import open_chat, start_engine, stopped_by_signals
 from persona_chat.chat import Chat
+from persona_chat.engine.local import LocalEngine
 from persona_chat.errors import InputError
 from persona_chat.example import DAVID
 from persona_chat.settings import Settings
+from persona_chat.store.database import default_url
+from persona_chat.store.schema import upgrade
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +38,10 @@ DATABASE = "demo.sqlite3"
 """The demo's own file: what is tried there never mixes with a bot's."""
 
 REFRESH_S = 0.2
+
+EARLIER_TURNS = 6
+
+WELCOME = "**{name}** is talking here. Say something, or let somebody else talk with `/persona set`."
 
 # Each action on the page waits until the bot is idle, at most this long. Waits for the model are marked as
 # external and not waited for; the typing indicator's sleeps of 5 s must lie beyond.
@@ -76,9 +82,8 @@ async def _demo(settings: Settings, *, port: int, browser: bool, started: float)
             waits.env = env
             async with _opened(preview):
                 typer.echo(f"persona chat is at {preview.url}")
-                typer.echo(
-                    f"Ready after {time.perf_counter() - started:.0f} s. Say something in #{channel.name}; Ctrl-C stops."
-                )
+                took = time.perf_counter() - started
+                typer.echo(f"Ready after {took:.0f} s. Say something in #{channel.name}; Ctrl-C stops.")
                 if browser:
                     webbrowser.open(preview.url)
                 await _keep_live(env, preview)
@@ -100,7 +105,22 @@ async def _world(env: simcord.Env, chat: Chat, port: int) -> tuple[ChannelHandle
     _follow_clock(env)
     if not chat.is_on(channel.id):
         await chat.set_persona(channel.id, DAVID, guild.id)
+    await _welcome(env, chat, channel.id)
     return channel, env.preview(channel, viewers=viewers, layout="channel", port=port)
+
+
+async def _welcome(env: simcord.Env, chat: Chat, channel_id: int) -> None:
+    """Say who talks here, and at a later start what was said before: the page starts empty every time."""
+    persona = await chat.persona(channel_id)
+    channel = env.bot.get_channel(channel_id)
+    if persona is None or not isinstance(channel, discord.TextChannel):
+        return
+    card = portrait(persona)
+    past = await chat.history(channel_id, EARLIER_TURNS)
+    said = "\n".join(f"{turn.name or persona.name}: {turn.text}" for turn in past)
+    if said:
+        card.add_field(name="Earlier here", value=discord.utils.escape_markdown(said)[-1000:])
+    await channel.send(WELCOME.format(name=called(persona)), embed=card)
 
 
 @asynccontextmanager

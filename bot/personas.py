@@ -121,7 +121,9 @@ class PersonaForm(discord.ui.Modal, title="Who talks in this channel?"):
         persona = make_persona(self.name_field.value, self.about_field.value, split_facts(self.facts_field.value))
         await self._commands.put(interaction, persona)
 
-    async def on_error(self, interaction: discord.Interaction, error: Exception) -> None:
+    async def on_error(  # type: ignore[override]  # discord.py declares a view's, and calls a modal's
+        self, interaction: discord.Interaction, error: Exception
+    ) -> None:
         """Hand errors to the one funnel for commands."""
         wrapped = app_commands.CommandInvokeError(self._commands.set, error)
         await interaction.client.tree.on_error(interaction, wrapped)  # type: ignore[attr-defined]

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol, TypeVar
 from weakref import WeakValueDictionary
 
-from persona_chat.dialogue import Speaker, Turn
+from persona_chat.dialogue import Dialogue, Speaker, Turn
 from persona_chat.engine.reply import Reply, ReplyEngine, ReplyRequest
 from persona_chat.errors import EngineBusy, InputError, PersonaChatError
 from persona_chat.heard import Heard
@@ -64,6 +64,10 @@ class Chat:
         """Return the channel's persona."""
         return await asyncio.to_thread(self._store.persona, channel_id)
 
+    async def history(self, channel_id: int, turns: int) -> Dialogue:
+        """Return the newest turns that the channel's persona remembers, oldest first."""
+        return await asyncio.to_thread(self._store.history, channel_id, turns)
+
     async def check_persona(self, persona: Persona) -> None:
         """Raise PersonaTooLong, with the count, when the persona alone does not fit the prompt."""
         await self._engine.check_persona(persona)
@@ -108,7 +112,7 @@ class Chat:
         persona = await self.persona(heard.channel_id)
         if persona is None:
             raise InputError(NO_PERSONA)
-        past = await asyncio.to_thread(self._store.history, heard.channel_id, self._settings.history_turns)
+        past = await self.history(heard.channel_id, self._settings.history_turns)
         said = Turn(Speaker.A, heard.text, heard.speaker_name)
         request = ReplyRequest(persona, (*past, said), self._settings.sampling, self._settings.deadline_s)
         return persona, await self._engine.reply(request)

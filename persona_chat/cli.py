@@ -62,7 +62,7 @@ def main(commands: typer.Typer = app) -> NoReturn:
         sys.exit(130)
     except BrokenPipeError:
         # Whoever read our output (`| head`) is gone; nothing is left to say, also not at exit.
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         sys.exit(0)
     except Exception as error:
         unforeseen(error)

@@ -1,7 +1,6 @@
 """A simulated Discord with our real bot in it: a server, its owner, a guest, two channels."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -92,13 +91,3 @@ def never_pings(env: simcord.Env) -> list[str]:
             if allowed is not None and allowed.get("replied_user"):
                 offences.append(f"{request.method} {request.path}: pings the person it replies to")
     return offences
-
-
-Script = Callable[[ReplyRequest], str | Exception]
-
-
-async def until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
-    """Wait for something that happens on another thread."""
-    async with asyncio.timeout(timeout_s):
-        while not condition():
-            await asyncio.sleep(0.01)

@@ -1,7 +1,7 @@
 """The bot in Discord, through the real discord.py against simcord: who is answered, when, and with what."""
 
-import simcord
 import pytest
+import simcord
 
 from bot.client import SAY_SOMETHING, WENT_WRONG
 from persona_chat.chat import NO_PERSONA

@@ -2,7 +2,8 @@ import contextlib
 import os
 import sqlite3
 import stat
-import threading
+import subprocess
+import sys
 from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -175,20 +176,39 @@ def test_a_url_that_cannot_be_used_is_a_settings_error_that_does_not_show_it(url
     assert "secret" not in str(caught.value)
 
 
+OPEN_MANY = """
+import sys
+from persona_chat.store.database import open_database
+print("ready", flush=True)
+sys.stdin.readline()
+for url in sys.argv[1:]:
+    open_database(url).dispose()
+"""
+
+
 def test_many_may_open_a_new_file_at_once(tmp_path):
-    problems = []
-    start = threading.Barrier(8)
+    # Enough files that some are new to two processes at the same moment.
+    urls = [default_url(tmp_path, f"{number}.sqlite3") for number in range(200)]
+    pipe = subprocess.PIPE
+    processes = [
+        subprocess.Popen([sys.executable, "-c", OPEN_MANY, *urls], stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+        for _ in range(4)
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        process.stdout.readline()
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    assert [process.communicate(timeout=60)[1] for process in processes] == [""] * 4
 
-    def open_it() -> None:
-        start.wait()
-        try:
-            open_database(default_url(tmp_path)).dispose()
-        except Exception as error:
-            problems.append(error)
 
-    threads = [threading.Thread(target=open_it) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert problems == []
+def test_opening_a_database_again_keeps_the_locks_this_process_holds(engine, tmp_path):
+    trying = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0).execute('BEGIN IMMEDIATE')"
+    with engine.begin():
+        open_database(default_url(tmp_path)).dispose()
+        other = subprocess.run(
+            [sys.executable, "-c", trying, tmp_path / database.DATABASE], stderr=subprocess.PIPE, text=True
+        )
+    assert "database is locked" in other.stderr

@@ -264,10 +264,24 @@ def test_a_damaged_database_is_not_upgraded(url, file, with_second):
     content[-4096:] = b"\xff" * 4096
     file.write_bytes(content)
     with_second()
-    with pytest.raises(DatabaseUnusable, match="integrity check fails"):
+    with pytest.raises(DatabaseUnusable, match="damaged"):
         upgrade(url)
     assert file.read_bytes() == content
     assert list(file.parent.glob("backups/*")) == []
+
+
+def test_damage_that_only_the_integrity_check_sees_stops_the_upgrade_too(url, file, with_second):
+    upgrade(url)
+    say_something(url)
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA writable_schema=ON")
+        connection.execute("UPDATE sqlite_schema SET sql = replace(sql, 'adapter TEXT', 'adapter TEXT NOT NULL')")
+        connection.commit()
+    with_second()
+    with pytest.raises(DatabaseUnusable, match="integrity check fails"):
+        upgrade(url)
+    assert list(file.parent.glob("backups/*")) == []
+    assert read(file, "SELECT version_num FROM alembic_version") == [(HEAD,)]
 
 
 def test_without_a_backup_there_is_no_upgrade(url, file, with_second):

@@ -1,5 +1,6 @@
 """Opens the database: how connections are set up and transactions begin, and what its errors mean to a person."""
 
+import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -37,6 +38,7 @@ NO_SERVER = (
     "The database server cannot be reached, or does not let us in. See that it runs, and check user, password "
     "and name in PERSONA_CHAT_DATABASE_URL."
 )
+UNUSABLE = "{path} cannot be used. Check the disk, and that we may read and write the file and its folder."
 DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 UNWRITABLE = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY}
@@ -87,19 +89,21 @@ def open_database(url: str) -> Engine:
     """
     parsed = parse_url(url)
     path = sqlite_file(parsed)
-    if path is not None:
-        _make_file(path)
     try:
         # hide_parameters: values, people's texts among them, stay out of logs and errors.
         engine = create_engine(parsed, hide_parameters=True, pool_pre_ping=path is None)
     except (ImportError, NoSuchModuleError):
         raise SettingsError(NO_DRIVER) from None
-    if path is not None:
-        event.listen(engine, "connect", _set_up)
-        event.listen(engine, "begin", _begin)
     try:
-        with explained(path), for_reading(engine).connect() as connection:
-            connection.exec_driver_sql("SELECT 1")
+        with explained(path):
+            if path is None:
+                _try(engine)
+            else:
+                event.listen(engine, "connect", _set_up)
+                event.listen(engine, "begin", _begin)
+                with _alone_in(path.parent):
+                    _make_file(path)
+                    _try(engine)
     except BaseException:
         engine.dispose()
         raise
@@ -142,19 +146,45 @@ def _file_trouble(path: Path, error: DBAPIError | sqlite3.Error) -> str | None:
     if code in LOCKED:
         return f"{path} is locked by another program. Stop that one and try again."
     if code in UNWRITABLE:
-        return f"{path} cannot be used. Check the disk, and that the file and its folder can be written."
+        return UNUSABLE.format(path=path)
     if code == sqlite3.SQLITE_FULL:
         return f"There is no room left for {path}. Make room on the disk and try again."
     return None
 
 
+def _try(engine: Engine) -> None:
+    with for_reading(engine).connect() as connection:
+        connection.exec_driver_sql("SELECT 1")
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Keep others from opening a database in the folder, which is made if need be.
+
+    SQLite waits for no lock while it turns a new file to WAL: of two at once, one would fail.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise _folder_unusable(folder, error) from None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
 def _make_file(path: Path) -> None:
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # SQLite gives its -wal and -shm files the same rights.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    except IsADirectoryError:
-        raise DatabaseUnusable(f"{path} is a folder, where the database file should be. Move it away.") from None
+        # Only a new file is opened: closing one that is in use drops all of this process's locks on it
+        # (https://sqlite.org/howtocorrupt.html, 2.2). The -wal and -shm files get the same rights.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        if path.is_dir():
+            raise DatabaseUnusable(f"{path} is a folder, where the database file should be. Move it away.") from None
+        if not os.access(path, os.R_OK | os.W_OK):
+            raise DatabaseUnusable(UNUSABLE.format(path=path)) from None
     except OSError as error:
         raise _folder_unusable(path.parent, error) from None
 

@@ -9,14 +9,11 @@ from contextlib import asynccontextmanager
 import aiohttp
 import discord
 import typer
-from persona_chat.engine.local import LocalEngine
-from persona_chat.store.database import default_url, open_database
-from persona_chat.store.schema import upgrade
-from persona_chat.store.store import Store
 
 from bot.client import PersonaBot, invite_url
 from persona_chat.chat import Chat, Wait, plainly
 from persona_chat.cli import loading
+from persona_chat.engine.local import LocalEngine
 from persona_chat.engine.reply import ReplyEngine
 from persona_chat.errors import (
     DiscordUnreachable,
@@ -25,6 +22,9 @@ from persona_chat.errors import (
     TokenRejected,
 )
 from persona_chat.settings import Settings
+from persona_chat.store.database import default_url, open_database
+from persona_chat.store.schema import upgrade
+from persona_chat.store.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -49,10 +49,11 @@ def run_bot(settings: Settings) -> None:
     # At DEBUG these print tokens and texts.
     for name in ("discord", "aiohttp", "sqlalchemy", "asyncio", "urllib3", "httpcore", "httpx"):
         logging.getLogger(name).setLevel(max(logging.INFO, logging.getLevelName(settings.log_level)))
-    asyncio.run(_run(settings))
+    asyncio.run(serve(settings))
 
 
-async def _run(settings: Settings) -> None:
+async def serve(settings: Settings) -> None:
+    """Start everything, in the order in which faults are quick to see, and serve until stopped."""
     if settings.token is None:
         raise TokenMissing(NO_TOKEN)
     url = settings.database_url or default_url(settings.data_dir)

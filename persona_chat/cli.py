@@ -169,14 +169,8 @@ def check(data_dir: DataDir = None) -> None:
     from persona_chat.store import schema
 
     state = schema.check(_database_url(_settings(data_dir=data_dir)))
-    if state.current == state.head:
-        typer.echo(f"The database is up to date ({state.head}).")
-        return
-    typer.echo(
-        f"The database is at {state.current or 'nothing yet'}, this version needs {state.head}. "
-        "Run `persona-chat db upgrade`."
-    )
-    raise typer.Exit(1)
+    typer.echo(schema.describe(state))
+    raise typer.Exit(0 if state.standing == "up to date" else 1)
 
 
 @contextmanager

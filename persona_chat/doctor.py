@@ -113,11 +113,8 @@ def _database(settings: Settings) -> Iterator[Finding]:
     note = "" if sound else "; before 3.51.3 only one process may write at a time, which is how the bot works"
     yield Finding("SQLite", Verdict.OK if sound else Verdict.NOTE, sqlite3.sqlite_version + note)
     state = schema.check(settings.database_url or default_url(settings.data_dir))
-    if state.current == state.head:
-        yield Finding("Database", Verdict.OK, f"at migration {state.head}")
-    else:
-        detail = f"at migration {state.current or 'none'}; `run` brings it to {state.head}"
-        yield Finding("Database", Verdict.NOTE, detail)
+    verdicts = {"up to date": Verdict.OK, "newer": Verdict.MISSING}
+    yield Finding("Database", verdicts.get(state.standing, Verdict.NOTE), schema.describe(state))
 
 
 def _discord(settings: Settings) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from persona_chat.engine import embedded
+from persona_chat.engine.cores import share_cores
 from persona_chat.engine.gguf_llama import Progress
 from persona_chat.engine.tokens import choose_pad
 from persona_chat.errors import BaseUnavailable
@@ -47,6 +48,7 @@ class LoadedBase:
 
 def choose(settings: Settings) -> BaseChoice:
     """Choose base, device and precision from the settings and the machine. Imports torch, loads no weights."""
+    share_cores()
     import torch
 
     cuda = torch.cuda.is_available()

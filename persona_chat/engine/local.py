@@ -119,13 +119,14 @@ class LocalEngine:
     # What follows runs on the model thread, except where it says otherwise.
 
     def _load(self) -> EngineFacts:
+        settings = self._settings
+        choice = base.choose(settings)  # before any other import of torch: it says how threads wait
+
         import torch
 
         from persona_chat.engine.generation import closed_tokens
 
-        settings = self._settings
         torch.set_num_threads(settings.threads or available_cores())
-        choice = base.choose(settings)
         adapter = adapters.read_adapter(settings.adapter) if settings.adapter is not None else None
         tokens = self._tokenizer()
         loaded = base.load(choice, settings.data_dir, tokens.tokenizer, self._progress)

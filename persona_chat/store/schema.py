@@ -79,6 +79,18 @@ def check(url: str) -> SchemaState:
         return _state(connection)
 
 
+def describe(state: SchemaState) -> str:
+    """Say in a sentence where a database stands and what to do."""
+    upgrade_it = "Run `persona-chat db upgrade`, or start the bot, which does it too."
+    return {
+        "up to date": f"The database is up to date ({state.head}).",
+        "empty": f"There is no database yet. {upgrade_it}",
+        "behind": f"The database is at {state.current}, this version needs {state.head}. {upgrade_it}",
+        "newer": f"The database is at {state.current}, which this version ({state.head}) does not know: "
+        "a newer one made it. Install that version again.",
+    }[state.standing]
+
+
 def upgrade(url: str) -> Upgrade:
     """Bring the database up to date, all or nothing; an SQLite file that is behind is backed up first.
 

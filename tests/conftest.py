@@ -35,3 +35,6 @@ def store(settings: Settings) -> Iterator[Store]:
     store = Store(open_database(url))
     yield store
     store.close()
+
+
+pytest_plugins = ["tests.model_fixtures"]

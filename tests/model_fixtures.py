@@ -9,9 +9,13 @@ import pytest
 
 from persona_chat.dialogue import Speaker, Turn
 from persona_chat.engine import embedded
+from persona_chat.engine.cores import share_cores
 from persona_chat.engine.local import LocalEngine
 from persona_chat.persona import Persona
 from persona_chat.settings import Settings
+
+# Workers of pytest-xdist run models on the same cores, and tests import torch before an engine does.
+share_cores()
 
 QUEUE_SIZE = 3
 

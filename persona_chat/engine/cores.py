@@ -1,9 +1,10 @@
-"""How many cores this process may use: not the machine's, but those of its affinity mask and its cgroup; and sharing them."""
+"""The cores this process may use, by its affinity mask and its cgroup, and how torch shares them with others."""
 
 import os
 from pathlib import Path
 
 _CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
+# On two cores: 17 tokens a second alone (without a limit 20), and 3 for each of two engines (without, 0.3).
 _SPINS = "20000"
 
 
@@ -26,7 +27,8 @@ def share_cores() -> None:
     """Let torch's threads spin only briefly before they sleep. Works before torch is first imported.
 
     They spin for each other by default, and where another process wants the same cores (a training beside the
-    bot) they spin against it: 4 s a token instead of 0.1 s. A value that the operator has set stays.
+    bot) they spin against it: measured on two cores, 4 s a token instead of 0.3 s. A value that the operator
+    has set stays.
     https://gcc.gnu.org/onlinedocs/libgomp/GOMP_005fSPINCOUNT.html
     """
     if "OMP_WAIT_POLICY" not in os.environ:

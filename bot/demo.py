@@ -10,7 +10,7 @@ import webbrowser
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any
 
 import discord
 import simcord
@@ -32,8 +32,6 @@ from persona_chat.store.schema import upgrade
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 DATABASE = "demo.sqlite3"
 """The demo's own file: what is tried there never mixes with a bot's."""
 
@@ -54,12 +52,9 @@ class Waits:
 
     env: simcord.Env | None = None
 
-    async def __call__(self, awaitable: Awaitable[T]) -> T:
+    def __call__(self, awaitable: Awaitable[Any]) -> Awaitable[Any]:
         """Await it."""
-        if self.env is None:
-            return await awaitable
-        result: T = await self.env.external_wait(awaitable, reason="the model")
-        return result
+        return awaitable if self.env is None else self.env.external_wait(awaitable, reason="the model")
 
 
 def run_demo(settings: Settings, *, port: int, browser: bool) -> None:

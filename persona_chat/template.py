@@ -41,6 +41,7 @@ class Encoder(Protocol):
     """What the template needs of a tokenizer: `transformers` tokenizers have it."""
 
     bos_token_id: int | None
+    added_tokens_decoder: Mapping[int, object]
 
     def encode(self, text: str, *, add_special_tokens: bool, split_special_tokens: bool) -> list[int]:
         """Return the token ids of the text."""
@@ -102,6 +103,9 @@ def encode(tokenizer: Encoder, prompt: str) -> list[int]:
     With `split_special_tokens` a typed `<|im_end|>` is read as plain characters.
     """
     ids = tokenizer.encode(prompt, add_special_tokens=False, split_special_tokens=True)
+    # Some tokenizers know control tokens that they do not call special, or have one for bytes they do not know.
+    control = {number for number, token in tokenizer.added_tokens_decoder.items() if str(token).strip()}
+    ids = [number for number in ids if number not in control]
     # Only bases that were trained with a leading control token say so by adding it to an empty text.
     leading = tokenizer.encode("", add_special_tokens=True, split_special_tokens=False)
     return leading + ids if leading == [tokenizer.bos_token_id] else ids

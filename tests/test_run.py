@@ -1,15 +1,21 @@
 """`persona-chat run` against a Discord on this machine: what is missing is said before anything slow happens."""
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import discord
 import pytest
+import yarl
 from aiohttp import web
+from sqlalchemy import text
 
 from bot import run
 from bot.client import PERMISSIONS, invite_url
+from persona_chat import errors
 from persona_chat.errors import (
     BaseUnavailable,
     DatabaseTooNew,
@@ -19,7 +25,11 @@ from persona_chat.errors import (
     TokenMissing,
     TokenRejected,
 )
+from persona_chat.example import DAVID
 from persona_chat.settings import Settings, load_settings
+from persona_chat.store.database import default_url, open_database
+from persona_chat.store.schema import upgrade
+from persona_chat.store.store import Store
 
 APPLICATION = {
     "id": "1000",
@@ -32,16 +42,63 @@ APPLICATION = {
     "owner": {"id": "1", "username": "owner", "discriminator": "0", "avatar": None},
     "flags": 0,
 }
+CHANNEL = 5000
+BOT = {"id": "1000", "username": "persona", "discriminator": "0", "avatar": None, "bot": True}
+READY = {
+    "v": 10,
+    "user": BOT,
+    "session_id": "s",
+    "resume_gateway_url": "ws://127.0.0.1:9",
+    "guilds": [],
+    "application": {"id": "1000", "flags": 1 << 19},
+}
+DIRECT_MESSAGE = {
+    "id": "7001",
+    "type": 0,
+    "channel_id": str(CHANNEL),
+    "content": "Hello! Who are you?",
+    "author": {"id": "42", "username": "guest", "discriminator": "0", "avatar": None},
+    "timestamp": "2026-01-01T00:00:00+00:00",
+    "edited_timestamp": None,
+    "tts": False,
+    "mention_everyone": False,
+    "mentions": [],
+    "mention_roles": [],
+    "attachments": [],
+    "embeds": [],
+    "pinned": False,
+}
 CONTENT_FLAG = 1 << 19  # what an application in few servers gets for Message Content
 
 
 class LoginDiscord:
-    """As much of Discord's REST interface as logging in takes."""
+    """As much of Discord as logging in, connecting and one direct message take."""
 
     def __init__(self) -> None:
         self.status = 200
         self.flags = CONTENT_FLAG
+        self.refuse_with: int | None = None
         self.asked: list[str] = []
+        self.sent: list[dict[str, Any]] = []
+        self.identified = asyncio.Event()
+        self.answered = asyncio.Event()
+
+    async def gateway(self, request: web.Request) -> web.WebSocketResponse:
+        """Greet, take the IDENTIFY, and either close as Discord does or say READY and one message."""
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.send_json({"op": 10, "d": {"heartbeat_interval": 41250}})
+        async for frame in socket:
+            if frame.json()["op"] == 2:
+                self.identified.set()
+                if self.refuse_with is not None:
+                    await socket.close(code=self.refuse_with)
+                    break
+                await socket.send_json({"op": 0, "s": 1, "t": "READY", "d": READY})
+                await socket.send_json({"op": 0, "s": 2, "t": "MESSAGE_CREATE", "d": DIRECT_MESSAGE})
+            elif frame.json()["op"] == 1:
+                await socket.send_json({"op": 11})
+        return socket
 
     async def answer(self, request: web.Request) -> web.Response:
         """Answer any request."""
@@ -49,9 +106,13 @@ class LoginDiscord:
         if self.status != 200:
             return self.json({"message": "401: Unauthorized", "code": 0}, self.status)
         if request.path.endswith("/users/@me"):
-            return self.json({"id": "1000", "username": "persona", "discriminator": "0", "avatar": None, "bot": True})
+            return self.json(BOT)
         if request.path.endswith("/oauth2/applications/@me"):
             return self.json({**APPLICATION, "flags": self.flags})
+        if request.path.endswith(f"/channels/{CHANNEL}/messages"):
+            self.sent.append(await request.json())
+            self.answered.set()
+            return self.json({**DIRECT_MESSAGE, "id": "7002", "content": "sent", "author": BOT})
         return self.json([])
 
     @staticmethod
@@ -66,6 +127,7 @@ class LoginDiscord:
 async def login_discord(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LoginDiscord]:
     there = LoginDiscord()
     app = web.Application()
+    app.router.add_get("/", there.gateway)
     app.router.add_route("*", "/{path:.*}", there.answer)
     runner = web.AppRunner(app)
     await runner.setup()
@@ -73,6 +135,7 @@ async def login_discord(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LoginD
     await site.start()
     port = runner.addresses[0][1]
     monkeypatch.setattr(discord.http.Route, "BASE", f"http://127.0.0.1:{port}/api/v10")
+    monkeypatch.setattr(discord.gateway.DiscordWebSocket, "DEFAULT_GATEWAY", yarl.URL(f"ws://127.0.0.1:{port}/"))
     yield there
     await runner.cleanup()
 
@@ -128,6 +191,49 @@ async def test_a_base_that_cannot_be_had_is_said(
     assert login_discord.asked
 
 
+@pytest.fixture
+def with_model(with_token: Settings, embedded_data_dir: Path) -> Settings:
+    with_token.data_dir.mkdir(parents=True)
+    (with_token.data_dir / "models").symlink_to(embedded_data_dir / "models")
+    return with_token
+
+
+@pytest.mark.model
+async def test_a_direct_message_is_answered_by_the_model_and_sigterm_ends_the_bot(
+    with_model: Settings, login_discord: LoginDiscord, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = default_url(with_model.data_dir)
+    upgrade(url)
+    store = Store(open_database(url))
+    store.set_persona(CHANNEL, DAVID)
+    store.close()
+
+    serving = asyncio.create_task(run.serve(with_model))
+    async with asyncio.timeout(120):
+        await asyncio.wait((serving, asyncio.create_task(login_discord.answered.wait())), return_when="FIRST_COMPLETED")
+        assert login_discord.answered.is_set()
+        os.kill(os.getpid(), signal.SIGTERM)
+        await serving
+
+    (sent,) = login_discord.sent
+    assert sent["content"]
+    assert sent["message_reference"]["message_id"] == 7001
+    assert sent["allowed_mentions"]["parse"] == []
+    assert sent["nonce"] == "7001.0"
+    assert sent["enforce_nonce"] is True
+    assert "permissions=274877975552" in capsys.readouterr().out
+
+
+@pytest.mark.model
+@pytest.mark.parametrize(("code", "error"), [(4014, IntentMissing), (4004, TokenRejected), (4013, DiscordUnreachable)])
+async def test_what_the_gateway_refuses_is_said(
+    with_model: Settings, login_discord: LoginDiscord, code: int, error: type[Exception]
+) -> None:
+    login_discord.refuse_with = code
+    with pytest.raises(error):
+        await run.serve(with_model)
+
+
 async def test_a_folder_that_cannot_be_written_is_said(with_token: Settings) -> None:
     with_token.data_dir.parent.mkdir(exist_ok=True, parents=True)
     with_token.data_dir.write_text("a file in the folder's place")
@@ -136,11 +242,6 @@ async def test_a_folder_that_cannot_be_written_is_said(with_token: Settings) -> 
 
 
 async def test_a_database_of_a_newer_version_is_said(with_token: Settings) -> None:
-    from sqlalchemy import text
-
-    from persona_chat.store.database import default_url, open_database
-    from persona_chat.store.schema import upgrade
-
     url = default_url(with_token.data_dir)
     upgrade(url)
     database = open_database(url)
@@ -152,8 +253,6 @@ async def test_a_database_of_a_newer_version_is_said(with_token: Settings) -> No
 
 
 def test_every_error_that_stops_the_start_has_an_exit_code_of_its_own() -> None:
-    from persona_chat import errors
-
     codes = {error.exit_code for error in errors.CannotStart.__subclasses__()}
     assert len(codes) == len(errors.CannotStart.__subclasses__())
     assert not codes & {0, 1, 2, 70, 130}

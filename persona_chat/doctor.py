@@ -1,9 +1,9 @@
 """What is there and what is not: the findings of `persona-chat doctor`. It changes nothing and loads no weights."""
 
 import importlib.metadata
-import os
 import platform
 import sqlite3
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -102,10 +102,16 @@ def _adapter(settings: Settings) -> Iterator[Finding]:
 
 def _data_folder(settings: Settings) -> Iterator[Finding]:
     folder = settings.data_dir
-    nearest = next(path for path in (folder, *folder.parents) if path.exists())
-    usable = nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
-    detail = str(folder) if usable else f"{folder} cannot be written. Change its owner, or set PERSONA_CHAT_DATA_DIR."
-    yield Finding("Data folder", Verdict.OK if usable else Verdict.MISSING, detail)
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    try:
+        # Rights alone do not tell: root has all of them, also on what nobody can write.
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        detail = f"{folder} cannot be written ({error.strerror}). Change its owner, or set PERSONA_CHAT_DATA_DIR."
+        yield Finding("Data folder", Verdict.MISSING, detail)
+    else:
+        yield Finding("Data folder", Verdict.OK, str(folder))
 
 
 def _database(settings: Settings) -> Iterator[Finding]:

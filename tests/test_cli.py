@@ -140,6 +140,9 @@ def test_doctor_names_what_is_there_and_ends_in_1_without_a_token(embedded_data_
         assert f"\n{row} " in f"\n{shown}"
     assert "absent" in shown
 
+    done = persona_chat("doctor", "--data-dir", "/proc/nowhere", DISCORD_TOKEN="canary-token")
+    assert (done.returncode, b"/proc/nowhere cannot be written" in done.stdout) == (1, True)
+
     done = persona_chat("doctor", "--data-dir", embedded_data_dir, DISCORD_TOKEN="canary-token")
     assert done.returncode == 0
     assert b"canary-token" not in done.stdout + done.stderr

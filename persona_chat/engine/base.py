@@ -35,6 +35,11 @@ class BaseChoice:
     precision: Precision
     why: str  # why this precision
 
+    @property
+    def called(self) -> str:
+        """The base's name for people."""
+        return "the embedded model" if self.base == EMBEDDED else self.base
+
 
 @dataclass(frozen=True)
 class LoadedBase:
@@ -102,7 +107,7 @@ def load(choice: BaseChoice, data_dir: Path, tokenizer: Any, progress: Progress 
     """Load the weights as chosen, ready to answer. Raises BaseUnavailable."""
     source = folder_of(choice, data_dir, progress)
     if progress is not None:
-        progress(0.0, f"Loading {choice.base}")
+        progress(0.0, f"Loading {choice.called}")
     with quiet(), _explained(choice):
         from transformers import AutoModelForCausalLM, GenerationConfig
 
@@ -120,7 +125,7 @@ def load(choice: BaseChoice, data_dir: Path, tokenizer: Any, progress: Progress 
     # What generate() is not told it would take from the base's own, such as a temperature or a penalty.
     model.generation_config = GenerationConfig()
     if progress is not None:
-        progress(1.0, f"Loaded {choice.base}")
+        progress(1.0, f"Loaded {choice.called}")
     return LoadedBase(model, tokenizer, eos_ids, pad_id)
 
 

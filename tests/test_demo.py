@@ -29,7 +29,7 @@ CHROMIUM_FLAGS = (
     "--disable-sync",
 )
 REPLY_MS = 120_000  # two busy cores may need long; the bounds on speed are measured elsewhere
-GIB = 1 << 30
+GB = 10**9
 
 pytestmark = [pytest.mark.browser, pytest.mark.model, pytest.mark.timeout(600), pytest.mark.xdist_group("demo")]
 
@@ -138,7 +138,8 @@ def test_a_person_talks_sets_another_persona_and_finds_it_again(browser: Browser
         assert "david" not in told
         picture(page, "vera")
         peak = peak_memory(process.pid)
-        assert peak < 1.5 * GIB, f"{peak / GIB:.2f} GiB"
+        print(f"the most memory: {peak / GB:.2f} GB")
+        assert peak < 1.5 * GB, f"{peak / GB:.2f} GB"
 
     started = time.monotonic()
     with demo(data_dir) as (address, _process):

@@ -9,6 +9,7 @@ import typer
 
 from persona_chat import cli
 from persona_chat.cli import DataDir, app
+from persona_chat.errors import InputError
 
 
 @app.command()
@@ -27,9 +28,12 @@ def demo(
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
 ) -> None:
     """Talk to the bot in a page on this machine: no token, no GPU, no network."""
-    from bot.demo import run_demo
     from persona_chat.settings import load_settings
 
+    try:
+        from bot.demo import run_demo
+    except ModuleNotFoundError as error:
+        raise InputError(f'The demo needs {error.name}: pip install -c constraints.txt -e ".[demo]"') from None
     run_demo(load_settings(data_dir=data_dir), port=port, browser=browser)
 
 

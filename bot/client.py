@@ -1,8 +1,10 @@
 """The Discord client: what it listens to, what it may never do, and the one funnel for errors."""
 
+import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 import aiohttp
 import discord
@@ -11,7 +13,7 @@ from discord import app_commands
 from bot import text
 from bot.personas import PersonaCommands
 from persona_chat.chat import Chat
-from persona_chat.errors import PersonaChatError
+from persona_chat.errors import PersonaChatError, trace
 from persona_chat.heard import Heard
 
 log = logging.getLogger(__name__)
@@ -54,6 +56,9 @@ class PersonaBot(discord.Client):
             max_messages=None,
         )
         self.chat = chat
+        self._answering = 0
+        self._settled = asyncio.Event()
+        self._settled.set()
         self.tree = app_commands.CommandTree(self)
         self.tree.add_command(PersonaCommands(chat, note=None if message_content else ONLY_ADDRESSED))
         self.tree.error(self._command_failed)
@@ -72,14 +77,35 @@ class PersonaBot(discord.Client):
             return
         heard = text.heard(message, me)
         if heard.text:
-            await self._answer(message, heard)
+            with self._under_way():
+                await self._answer(message, heard, addressed=addressed)
         elif addressed and not message.attachments:
             await self._say(message, SAY_SOMETHING)
 
-    async def _answer(self, message: discord.Message, heard: Heard) -> None:
+    @contextmanager
+    def _under_way(self) -> Iterator[None]:
+        """Keep count of the answers that `settled` waits for."""
+        self._answering += 1
+        self._settled.clear()
+        try:
+            yield
+        finally:
+            self._answering -= 1
+            if not self._answering:
+                self._settled.set()
+
+    async def settled(self, grace_s: float) -> None:
+        """Wait until every message has its answer or its line, at most so long."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._settled.wait(), grace_s)
+
+    async def _answer(self, message: discord.Message, heard: Heard, *, addressed: bool) -> None:
         try:
             await self.chat.answer(
-                heard, thinking=typing(message.channel), deliver=lambda reply: self._deliver(message, reply)
+                heard,
+                addressed=addressed,
+                thinking=typing(message.channel),
+                deliver=lambda reply: self._deliver(message, reply),
             )
         except PersonaChatError as error:
             log.info("message %s gets no reply: %s", message.id, type(error).__name__)
@@ -87,8 +113,8 @@ class PersonaBot(discord.Client):
         except DISCORD_FAULTS as error:
             # The reply is saved; the text of the error may hold what Discord was sent.
             log.warning("the reply to message %s could not be sent: %s", message.id, type(error).__name__)
-        except Exception:
-            log.exception("message %s could not be answered", message.id)
+        except Exception as error:
+            log.error("message %s could not be answered: %s", message.id, trace(error))
             await self._say(message, WENT_WRONG)
 
     async def _deliver(self, message: discord.Message, reply: str) -> AsyncIterator[int]:
@@ -120,13 +146,14 @@ class PersonaBot(discord.Client):
         if isinstance(cause, PersonaChatError):
             line = str(cause)
         else:
-            log.error("command %s failed", interaction.id, exc_info=cause)
+            log.error("command %s failed: %s", interaction.id, trace(cause))
             line = WENT_WRONG
         await tell(interaction, line)
 
     async def on_error(self, event_method: str, /, *_args: object, **_kwargs: object) -> None:
         """Log what no other place caught; arguments may hold people's words and are left out."""
-        log.exception("the handler of %s failed", event_method)
+        error = sys.exception()
+        log.error("the handler of %s failed: %s", event_method, trace(error) if error else "")
 
 
 async def tell(interaction: discord.Interaction, line: str) -> None:

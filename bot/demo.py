@@ -5,6 +5,7 @@ Everything of ours is what `run` uses: client, commands, chat, store and model. 
 
 import asyncio
 import logging
+import socket
 import time
 import webbrowser
 from collections.abc import AsyncIterator, Awaitable
@@ -73,7 +74,8 @@ def run_demo(settings: Settings, *, port: int, browser: bool) -> None:
 
 
 async def _demo(settings: Settings, *, port: int, browser: bool, started: float) -> None:
-    url = settings.database_url or default_url(settings.data_dir, DATABASE)
+    _check_port(port)
+    url = default_url(settings.data_dir, DATABASE)
     await asyncio.to_thread(upgrade, url)
     waits = Waits()
     engine = LocalEngine(settings, wait=waits)
@@ -124,6 +126,16 @@ async def _welcome(env: simcord.Env, chat: Chat, channel_id: int) -> None:
     if said:
         card.add_field(name="Earlier here", value=discord.utils.escape_markdown(said)[-1000:])
     await channel.send(WELCOME.format(name=called(persona)), embed=card)
+
+
+def _check_port(port: int) -> None:
+    """Raise InputError at once when the page cannot be served there, not when the model is loaded."""
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError as error:
+        raise InputError(
+            f"The page cannot be served on port {port} ({error.strerror}). Choose another --port."
+        ) from None
 
 
 @asynccontextmanager

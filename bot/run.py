@@ -28,6 +28,9 @@ from persona_chat.store.store import Store
 
 log = logging.getLogger(__name__)
 
+GRACE_S = 5.0
+"""How long a stop waits for the last lines to be sent."""
+
 PORTAL = "https://discord.com/developers/applications"
 
 NO_TOKEN = (
@@ -39,6 +42,10 @@ NO_INTENT = (
     "The application may not read messages: at "
     f"{PORTAL} open Bot and turn on Message Content Intent, or set PERSONA_CHAT_MESSAGE_CONTENT=false "
     "to answer only mentions, replies and direct messages."
+)
+REFUSED = (
+    "Discord did not let the bot start (HTTP {status}, code {code}). If it is 5xx or 429, wait and start again; "
+    f"else look at the application at {PORTAL}."
 )
 NO_DISCORD = "Discord cannot be reached. Check the connection of this machine and start again."
 
@@ -61,7 +68,7 @@ async def serve(settings: Settings) -> None:
     engine = LocalEngine(settings)
     async with stopped_by_signals(), open_chat(settings, url, engine) as chat:
         bot = PersonaBot(chat, message_content=settings.message_content)
-        async with bot:
+        async with bot, _answered_at_the_end(bot, engine):
             await _login(bot, settings.token.get_secret_value())
             await start_engine(engine)
             _say_ready(bot)
@@ -71,7 +78,7 @@ async def serve(settings: Settings) -> None:
 @asynccontextmanager
 async def open_chat(settings: Settings, url: str, engine: ReplyEngine, *, wait: Wait = plainly) -> AsyncIterator[Chat]:
     """The core on an upgraded database; the engine is not started here, but closed."""
-    store = Store(open_database(url))
+    store = Store(await asyncio.to_thread(open_database, url))
     chat = Chat(store, engine, settings, wait=wait)
     try:
         await chat.start()
@@ -81,13 +88,25 @@ async def open_chat(settings: Settings, url: str, engine: ReplyEngine, *, wait: 
         store.close()
 
 
+@asynccontextmanager
+async def _answered_at_the_end(bot: PersonaBot, engine: ReplyEngine) -> AsyncIterator[None]:
+    """Close the engine while Discord still hears us: whoever waits is told to try again."""
+    try:
+        yield
+    finally:
+        await engine.close()
+        await bot.settled(GRACE_S)
+
+
 async def _login(bot: PersonaBot, token: str) -> None:
     """Log in and see that the application has what the settings ask for: quick, so before the model is loaded."""
     try:
         await bot.login(token)
     except discord.LoginFailure:
         raise TokenRejected(BAD_TOKEN) from None
-    except (aiohttp.ClientError, OSError, TimeoutError, discord.HTTPException) as error:
+    except discord.HTTPException as error:
+        raise DiscordUnreachable(REFUSED.format(status=error.status, code=error.code)) from None
+    except (aiohttp.ClientError, OSError, TimeoutError) as error:
         raise DiscordUnreachable(f"{NO_DISCORD} ({type(error).__name__})") from None
     flags = bot.application_flags
     allowed = flags.gateway_message_content or flags.gateway_message_content_limited

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import discord
 
-from persona_chat.heard import Heard
+from persona_chat.heard import Heard, encodable
 
 MESSAGE_UNITS = 1900
 """Longest part we send, in UTF-16 units. Discord takes 2,000 and does not say how it counts."""
@@ -34,8 +34,8 @@ def heard(message: discord.Message, me: discord.abc.User) -> Heard:
         message_id=message.id,
         channel_id=message.channel.id,
         speaker_id=message.author.id,
-        speaker_name=_encodable(message.author.display_name),
-        text=" ".join(_encodable(_with_names(raw, message)).split()),
+        speaker_name=encodable(message.author.display_name),
+        text=" ".join(encodable(_with_names(raw, message)).split()),
     )
 
 
@@ -58,11 +58,6 @@ def _cut(text: str, units: int) -> int:
         if ends and ends[-1] > fits // 3:
             return ends[-1]
     return fits
-
-
-def _encodable(text: str) -> str:
-    """JSON may carry half a character (a lone surrogate), which no database can hold."""
-    return text.encode("utf-8", "replace").decode()
 
 
 def _units(text: str) -> int:

@@ -6,6 +6,7 @@ our trainer made it. Published PEFT adapters have no card and are taken on their
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -176,8 +177,7 @@ def _check_shapes(adapter: Adapter) -> None:
         match = _KEY.fullmatch(key)
         if match is None or match[3] not in adapter.target_modules:
             refuse(adapter.folder, f"the tensor {key} does not belong to its target modules.")
-        ranks = shape[0] if match[4] == "A" else shape[-1]
-        if len(shape) != 2 or ranks != adapter.rank:
+        if len(shape) != 2 or shape[0 if match[4] == "A" else 1] != adapter.rank:
             refuse(adapter.folder, f"{key} has the shape {list(shape)}, which does not fit rank {adapter.rank}.")
         layers.add(int(match[2]))
         modules.setdefault(match[1], set()).add(match[4])
@@ -194,7 +194,10 @@ def _sha256(file: Path) -> str:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # a whole number beyond all floats
+        return False
 
 
 def _listed(values: tuple[object, ...]) -> str:

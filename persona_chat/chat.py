@@ -35,6 +35,7 @@ class Chat:
         self._on: set[int] = set()
         self._locks: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
         self._waiting: Counter[int] = Counter()
+        self._changing = asyncio.Lock()  # what is set and what is on never differ
 
     async def start(self) -> None:
         """Read which channels have a persona. Call once, before anything else."""
@@ -62,22 +63,37 @@ class Chat:
         Raises PersonaTooLong with the count, and then changes nothing.
         """
         await self.check_persona(persona)
-        before = await asyncio.to_thread(self._store.set_persona, channel_id, persona, guild_id)
-        self._on.add(channel_id)
+        async with self._changing:
+            before = await asyncio.to_thread(self._store.set_persona, channel_id, persona, guild_id)
+            self._on.add(channel_id)
         return before
 
     async def clear_persona(self, channel_id: int) -> Persona | None:
         """Turn the channel off; return the persona it had."""
-        self._on.discard(channel_id)
-        return await asyncio.to_thread(self._store.clear_persona, channel_id)
+        async with self._changing:
+            before = await asyncio.to_thread(self._store.clear_persona, channel_id)
+            self._on.discard(channel_id)
+        return before
 
-    async def answer(self, heard: Heard, *, thinking: AbstractAsyncContextManager[object], deliver: Deliver) -> None:
+    async def answer(
+        self,
+        heard: Heard,
+        *,
+        addressed: bool = False,
+        thinking: AbstractAsyncContextManager[object],
+        deliver: Deliver,
+    ) -> None:
         """Answer a message once and for ever: a replayed event is passed over.
+
+        `addressed` messages are for us wherever they stand; others only where the channel is on, when it is
+        their turn.
 
         The reply is saved before `deliver` sends it. `thinking` is entered while the model works. Raises
         PersonaChatError with a line for the person when there is no reply to give.
         """
         async with self._in_turn(heard.channel_id):
+            if not addressed and not self.is_on(heard.channel_id):
+                return
             if not await asyncio.to_thread(self._store.claim, heard):
                 return
             try:

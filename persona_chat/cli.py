@@ -7,7 +7,7 @@ import asyncio
 import json
 import os
 import sys
-import traceback
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from persona_chat import __version__
-from persona_chat.errors import InputError, PersonaChatError
+from persona_chat.engine.thread import THREAD_NAME
+from persona_chat.errors import InputError, PersonaChatError, trace
 
 if TYPE_CHECKING:
     from persona_chat.engine.reply import Reply, ReplyRequest
@@ -55,36 +56,44 @@ ExampleFile = Annotated[
 def main(commands: typer.Typer = app) -> NoReturn:
     """Run a command. What a person can mend ends in one message and its exit code, never in a traceback."""
     try:
-        commands()
-    except PersonaChatError as error:
-        fail(error)
-    except KeyboardInterrupt:
-        sys.exit(130)
+        code = _run(commands)
+        sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read our output (`| head`) is gone; nothing is left to say, also not at exit.
-        sys.stdout = None
-        sys.exit(0)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        code = 0
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        code = _say(f"{error.filename or 'the output'} cannot be written or read ({error.strerror}).", 74)
+    # Python waits at its end for threads in the middle of torch and may abort in them; ours has nothing to save.
+    if any(thread.name == THREAD_NAME for thread in threading.enumerate()):
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+def _run(commands: typer.Typer) -> int:
+    try:
+        commands()
+    except SystemExit as end:  # how typer ends
+        return end.code if isinstance(end.code, int) else 0
+    except KeyboardInterrupt:
+        return 130
+    except PersonaChatError as error:
+        return _say(str(error), error.exit_code)
+    except OSError:
+        raise
     except Exception as error:
-        unforeseen(error)
-    sys.exit(0)
+        if os.environ.get("PERSONA_CHAT_LOG_LEVEL") == "DEBUG":
+            typer.echo(trace(error), err=True)
+        unforeseen = f"something unforeseen went wrong ({type(error).__name__}). "
+        return _say(f"{unforeseen}PERSONA_CHAT_LOG_LEVEL=DEBUG shows where; please report it.", 70)
+    return 0
 
 
-def fail(error: PersonaChatError) -> NoReturn:
-    """Say what happened and what to do, and end with the error's exit code."""
-    typer.echo(f"persona-chat: {error}", err=True)
-    sys.exit(error.exit_code)
-
-
-def unforeseen(error: Exception) -> NoReturn:
-    """Say that something broke that nobody thought of; its place in the code is for those who ask for it."""
-    if os.environ.get("PERSONA_CHAT_LOG_LEVEL") == "DEBUG":
-        traceback.print_exception(error)
-    typer.echo(
-        f"persona-chat: something unforeseen went wrong ({type(error).__name__}). "
-        "PERSONA_CHAT_LOG_LEVEL=DEBUG shows where; please report it.",
-        err=True,
-    )
-    sys.exit(70)
+def _say(line: str, code: int) -> int:
+    typer.echo(f"persona-chat: {line}", err=True)
+    return code
 
 
 def _version(wanted: bool) -> None:
@@ -118,7 +127,9 @@ def reply(
     base: Base = None,
     adapter: Adapter = None,
     greedy: Annotated[bool, typer.Option("--greedy", help="Take the likeliest word every time.")] = False,
-    seed: Annotated[int | None, typer.Option("--seed", help="The same seed draws the same reply.")] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, max=2**63 - 1, help="The same seed draws the same reply.")
+    ] = None,
     max_new_tokens: Annotated[
         int | None, typer.Option("--max-new-tokens", min=1, max=512, help="The longest reply, in tokens.")
     ] = None,
@@ -192,6 +203,7 @@ async def _prompt(settings: "Settings", request: "ReplyRequest") -> str:
     with loading("Reading the tokenizer") as progress:
         engine = LocalEngine(settings, progress=progress)
         try:
+            await engine.check_persona(request.persona)
             return await engine.prompt(request)
         finally:
             await engine.close()
@@ -204,6 +216,7 @@ async def _reply(settings: "Settings", request: "ReplyRequest") -> "tuple[Reply,
         engine = LocalEngine(settings, progress=progress)
         try:
             facts = await engine.start()
+            await engine.check_persona(request.persona)
             return await engine.reply(request), asdict(facts)
         finally:
             await engine.close()
@@ -242,6 +255,8 @@ def _request(file: str, settings: "Settings") -> "ReplyRequest":
         raise InputError(f"{name}: is not UTF-8 text.") from None
     except json.JSONDecodeError as error:
         raise InputError(f"{name}: is not JSON (line {error.lineno}: {error.msg}).") from None
+    except ValueError:
+        raise InputError(f"{name}: holds a number that is too long.") from None
     except RecursionError:
         raise InputError(f"{name}: is nested too deeply.") from None
     except InputError as error:

@@ -22,6 +22,7 @@ PersonaChatError
     └── AdapterRefused
 """
 
+import traceback
 from typing import ClassVar
 
 
@@ -136,3 +137,11 @@ class DiscordUnreachable(CannotStart):
     """Discord could not be reached at all."""
 
     exit_code = 11
+
+
+def trace(error: BaseException) -> str:
+    """Return an error's type and its place in the code, fit for a log.
+
+    Its message is left out: it may quote what people wrote, or a database's row.
+    """
+    return f"{type(error).__name__}\n{''.join(traceback.format_tb(error.__traceback__))}"

@@ -12,3 +12,8 @@ class Heard:
     speaker_id: int
     speaker_name: str
     text: str
+
+
+def encodable(text: str) -> str:
+    """Replace half characters (lone surrogates): JSON may carry them, no file or database can hold them."""
+    return text.encode("utf-8", "replace").decode()

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from persona_chat.errors import InputError
+from persona_chat.heard import encodable
 
 NAME_CHARACTERS = 80
 ABOUT_CHARACTERS = 4000
@@ -34,10 +35,10 @@ def make_persona(name: str, about: str = "", facts: Iterable[str] = ()) -> Perso
     Line breaks in `about` stay; each fact is one line. Limits are in characters; the token budget is the
     engine's to check.
     """
-    name, about = _encodable(name), _encodable(about)
+    name, about = encodable(name), encodable(about)
     name = " ".join(name.split())
     about = "\n".join(line.rstrip() for line in about.strip().splitlines())
-    kept = tuple(fact for fact in (" ".join(_encodable(fact).split()) for fact in facts) if fact)
+    kept = tuple(fact for fact in (" ".join(encodable(fact).split()) for fact in facts) if fact)
     if not _shows(name):
         raise InputError("A persona needs a name that can be read.")
     if len(name) > NAME_CHARACTERS:
@@ -61,11 +62,6 @@ def split_facts(text: str) -> tuple[str, ...]:
     if len(lines) != 1:
         return tuple(lines)
     return tuple(part.strip() for part in re.split(r"(?<=[.!?])\s+|\s*;\s*", lines[0]) if part.strip())
-
-
-def _encodable(text: str) -> str:
-    """JSON may carry half a character (a lone surrogate), which no file or database can hold."""
-    return text.encode("utf-8", "replace").decode()
 
 
 def _shows(name: str) -> bool:

@@ -22,7 +22,12 @@ class Settings(BaseSettings):
     """The settings of one process. docs/settings.md lists the same, and a test compares them."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True
+        env_prefix=PREFIX,
+        env_file=".env",
+        env_ignore_empty=True,  # a line `PERSONA_CHAT_ADAPTER=` means that it is not set
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
     )
 
     token: SecretStr | None = Field(
@@ -86,7 +91,7 @@ class Settings(BaseSettings):
         25, ge=1, description="How many messages of one channel may wait; further ones get a polite line."
     )
     deadline_s: float = Field(
-        60, gt=0, le=600, description="Seconds after which a reply that is not there yet is given up."
+        60, gt=0, le=600, description="Seconds the model may take for a reply, waiting for the model included."
     )
     history_turns: int = Field(
         120, ge=2, description="How many past turns are read from the database for the window to choose from."
@@ -102,12 +107,6 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="How much is logged. Message text, tokens and secrets never are."
     )
-
-    @field_validator("database_url", "adapter", "token", "threads", mode="before")
-    @classmethod
-    def _empty_is_unset(cls, value: object) -> object:
-        """A line `PERSONA_CHAT_ADAPTER=` in `.env` means that it is not set."""
-        return None if value == "" else value
 
     @field_validator("data_dir", "adapter")
     @classmethod
@@ -140,6 +139,8 @@ def load_settings(**overrides: object) -> Settings:
     except ValidationError as error:
         faults = "\n".join(f"  {_variable(fault['loc'])}: {fault['msg']}" for fault in error.errors())
         raise SettingsError(f"These settings cannot be used:\n{faults}") from None
+    except (OSError, UnicodeDecodeError):
+        raise SettingsError("The file `.env` in this folder cannot be read as UTF-8 text.") from None
 
 
 def _variable(location: tuple[int | str, ...]) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from persona_chat.dialogue import Dialogue, Speaker, Turn, window
 from persona_chat.errors import InputError, PersonaTooLong
+from persona_chat.heard import encodable
 from persona_chat.persona import Persona
 
 TEMPLATE_ID = "persona-ab-1"
@@ -163,7 +164,7 @@ def read_example(data: object) -> tuple[Persona, Dialogue]:
 
 def _about(about: str) -> str:
     """The lines of `about` as they stand between the braces; a lone surrogate cannot be encoded and is replaced."""
-    lines = about.encode("utf-8", "replace").decode().splitlines()
+    lines = encodable(about).splitlines()
     return "\n ".join(lines) + "\n" if lines else ""
 
 

@@ -304,7 +304,7 @@ async def test_typing_is_shown_while_it_thinks_and_is_no_condition_for_a_reply(
 async def test_what_nobody_foresaw_is_told_without_its_details(
     store: Store, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    engine = ScriptedEngine(lambda _request: RuntimeError("boom"))
+    engine = ScriptedEngine(lambda request: RuntimeError(f"cannot handle {request.dialogue[-1].text}"))
     async with world(store, settings, engine, check_errors=False) as here:
         store.set_persona(here.talk.id, VERA)
         await here.bot.chat.start()
@@ -312,6 +312,18 @@ async def test_what_nobody_foresaw_is_told_without_its_details(
         assert here.said(here.talk) == [WENT_WRONG]
         assert str(asked.id) in caplog.text
         assert "canary words" not in caplog.text
+
+
+async def test_people_who_wait_when_the_persona_leaves_get_no_lines(store: Store, settings: Settings) -> None:
+    def leaves(request: ReplyRequest) -> str:
+        here.bot.chat._on.discard(here.talk.id)
+        return echo(request)
+
+    async with world(store, settings, ScriptedEngine(leaves)) as here:
+        store.set_persona(here.talk.id, VERA)
+        await here.bot.chat.start()
+        await here.post_at_once(here.talk, [here.guest.id] * 5, ["a", "b", "c", "d", "e"])
+        assert here.said(here.talk) == ["Vera heard: a (1)"]
 
 
 async def test_the_reply_is_saved_before_it_is_sent(store: Store, settings: Settings) -> None:

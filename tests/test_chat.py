@@ -1,6 +1,7 @@
 """One message in, one reply out, without Discord: order, independence of channels, cancelling, and what is kept."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 
@@ -151,6 +152,24 @@ async def test_a_persona_that_is_too_long_changes_nothing(store: Store, settings
     with pytest.raises(PersonaTooLong):
         await chat.set_persona(TALK, Persona("Long", "word " * 200))
     assert await chat.persona(TALK) == VERA
+
+
+async def test_setting_and_clearing_at_once_leave_one_truth(
+    store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat = await make_chat(store, settings, ScriptedEngine(echo))
+    clear = store.clear_persona
+
+    def slowly(channel_id: int) -> Persona | None:
+        time.sleep(0.05)
+        return clear(channel_id)
+
+    monkeypatch.setattr(store, "clear_persona", slowly)
+    for _ in range(5):
+        await asyncio.gather(chat.clear_persona(TALK), chat.set_persona(TALK, VERA))
+        assert chat.is_on(TALK) == (store.persona(TALK) is not None)
+        await asyncio.gather(chat.set_persona(TALK, VERA), chat.clear_persona(TALK))
+        assert chat.is_on(TALK) == (store.persona(TALK) is not None)
 
 
 async def test_clearing_turns_the_channel_off_and_the_persona_goes_on_where_it_left(

@@ -2,6 +2,8 @@
 
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -45,6 +47,7 @@ def test_help_names_every_command_and_comes_at_once() -> None:
         (b"{'about'}", b"is not JSON (line 1"),
         (b"\xff\xfe{}", b"is not UTF-8 text"),
         (b"[" * 100_000, b"is nested too deeply"),
+        (b'{"about": ' + b"7" * 5000 + b"}", b"holds a number that is too long"),
         (b"[]", b"Expected a JSON object with `about`, `dialogue`, `name`, `persona_b`, found a list"),
         (json.dumps({"about": "x", "persona": []}).encode(), b"Unknown field `persona`"),
         (json.dumps({"about": "x"}).encode(), b"`dialogue` is missing"),
@@ -69,11 +72,73 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
     assert (done.returncode, b"Is a directory" in done.stderr) == (2, True)
 
 
+@pytest.mark.model
+def test_a_persona_over_budget_is_refused_with_the_count_from_a_file_too(embedded_data_dir: Path) -> None:
+    facts = [f"I know the number {number}." for number in range(10_000)]
+    example = json.dumps({"persona_b": facts, "dialogue": TURN}).encode()
+    done = persona_chat("prompt", "-", "--data-dir", embedded_data_dir, stdin=example)
+    assert done.returncode == 2
+    assert b"This persona takes" in done.stderr
+    assert b"640 fit" in done.stderr
+    assert done.stdout == b""
+
+
+def test_output_that_cannot_be_written_is_said() -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [Path(sys.prefix) / "bin/persona-chat", "--version"], stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert done.returncode == 74
+    assert b"No space left on device" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_port_that_is_taken_is_said_before_anything_is_loaded(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = persona_chat("demo", "--no-browser", "--data-dir", tmp_path, "--port", taken.getsockname()[1])
+    assert done.returncode == 2
+    assert b"Address already in use" in done.stderr
+    assert not (tmp_path / "models").exists()
+
+
+def test_a_base_that_is_no_model_is_said(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("[]")
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    for command in ("prompt", "reply"):
+        done = persona_chat(command, DAVID, "--base", tmp_path)
+        assert done.returncode == 8
+        assert done.stderr.count(b"\n") == 1
+        assert str(tmp_path).encode() in done.stderr
+
+
+@pytest.mark.parametrize("command", ["prompt", "demo"])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_during_the_conversion_ends_it_soon_and_leaves_nothing_half(
+    tmp_path: Path, command: str, how: signal.Signals
+) -> None:
+    arguments = [DAVID] if command == "prompt" else ["--no-browser"]
+    process = subprocess.Popen(
+        [Path(sys.prefix) / "bin/persona-chat", command, *arguments, "--data-dir", tmp_path],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    while not list(tmp_path.glob("models/.converting-*")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    time.sleep(1)
+    process.send_signal(how)
+    out, errors = process.communicate(timeout=20)
+    assert process.returncode in ({130} if how is signal.SIGINT else {0, -signal.SIGTERM})
+    assert (out, b"Traceback" in errors) == (b"", False)
+    assert not list(tmp_path.glob("models/smollm2-*"))
+
+
 def test_a_wrong_setting_and_an_unknown_option_end_in_2() -> None:
     done = persona_chat("prompt", DAVID, PERSONA_CHAT_TOP_P="7")
     assert done.returncode == 2
     assert b"PERSONA_CHAT_TOP_P: Input should be less than or equal to 1" in done.stderr
     assert persona_chat("reply", DAVID, "--no-such-option").returncode == 2
+    assert persona_chat("reply", DAVID, "--seed", 10**23).returncode == 2
 
 
 def test_without_a_token_run_says_where_to_get_one_and_ends_in_3(tmp_path: Path) -> None:

@@ -16,11 +16,13 @@ from sqlalchemy import text
 from bot import run
 from bot.client import PERMISSIONS, invite_url
 from persona_chat import errors
+from persona_chat.engine.scripted import ScriptedEngine
 from persona_chat.errors import (
     BaseUnavailable,
     DatabaseTooNew,
     DataFolderUnusable,
     DiscordUnreachable,
+    EngineFailed,
     IntentMissing,
     TokenMissing,
     TokenRejected,
@@ -222,6 +224,31 @@ async def test_a_direct_message_is_answered_by_the_model_and_sigterm_ends_the_bo
     assert sent["nonce"] == "7001.0"
     assert sent["enforce_nonce"] is True
     assert "permissions=274877975552" in capsys.readouterr().out
+
+
+async def test_a_stop_in_the_middle_of_a_reply_tells_the_person_and_logs_no_trace(
+    with_token: Settings,
+    login_discord: LoginDiscord,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    engine = ScriptedEngine(lambda _request: "never", delay_s=30)
+    monkeypatch.setattr(run, "LocalEngine", lambda _settings: engine)
+    url = default_url(with_token.data_dir)
+    upgrade(url)
+    store = Store(open_database(url))
+    store.set_persona(CHANNEL, DAVID)
+    store.close()
+
+    serving = asyncio.create_task(run.serve(with_token))
+    async with asyncio.timeout(20):
+        while not engine.requests:  # noqa: ASYNC110  the engine is no part that could tell
+            await asyncio.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+        await serving
+    assert [sent["content"] for sent in login_discord.sent] == [str(EngineFailed())]
+    assert "Traceback" not in caplog.text
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 @pytest.mark.model

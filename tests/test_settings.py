@@ -41,6 +41,20 @@ def test_values_come_from_the_environment_and_from_a_file_env(tmp_path: Path, mo
     assert settings.adapter is None
 
 
+def test_an_empty_line_means_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"{PREFIX}DATA_DIR", "")
+    monkeypatch.setenv(f"{PREFIX}LOG_LEVEL", "")
+    settings = load_settings()
+    assert settings.data_dir.is_absolute()
+    assert settings.log_level == "INFO"
+
+
+def test_a_file_env_that_is_no_text_is_said(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"\xff\xfe")
+    with pytest.raises(SettingsError, match=r"\.env"):
+        load_settings()
+
+
 def test_options_of_the_command_line_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"{PREFIX}DATA_DIR", "/elsewhere")
     assert load_settings(data_dir=tmp_path, base=None).data_dir == tmp_path

@@ -240,7 +240,7 @@ def _explained(choice: BaseChoice) -> Iterator[None]:
             f"{what} could not be had. If it is a hub id: check the name and the network; for a gated model accept "
             "its licence and set HF_TOKEN; it must have safetensors. PERSONA_CHAT_BASE=embedded needs no network."
         ) from error
-    except (ValueError, KeyError, RuntimeError) as error:
+    except (ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
         raise BaseUnavailable(
             f"{what} cannot be loaded in {choice.precision}: it is no causal language model that the installed "
             "transformers knows, or it does not fit this precision."

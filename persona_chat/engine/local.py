@@ -6,7 +6,6 @@ import logging
 import secrets
 import threading
 import time
-import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,7 +15,7 @@ from persona_chat.engine.cores import available_cores
 from persona_chat.engine.reply import EngineFacts, Progress, Reply, ReplyRequest, Sampling, Wait, plainly
 from persona_chat.engine.thread import ModelThread
 from persona_chat.engine.tokens import Tokens
-from persona_chat.errors import BaseUnavailable, EngineFailed, PersonaChatError, ReplyTimeout
+from persona_chat.errors import BaseUnavailable, EngineFailed, PersonaChatError, ReplyTimeout, trace
 from persona_chat.persona import Persona
 from persona_chat.settings import Settings
 
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _RETRY_TEMPERATURE = 0.7
-_JOIN_S = 10.0
+_JOIN_S = 5.0
 
 _log = logging.getLogger(__name__)
 
@@ -65,9 +64,13 @@ class LocalEngine:
 
     async def start(self) -> EngineFacts:
         """Load the base and the adapter. Raises BaseUnavailable or AdapterRefused."""
-        if self._thread is None:
-            self._thread = ModelThread(self._settings.queue_size)
-        return await self._run(self._thread.submit(self._load))
+        try:
+            return await self._run(self._opened().submit(self._load))
+        except EngineFailed:
+            raise BaseUnavailable(
+                f"The base {self._settings.base} could not be loaded, for a reason that is in the log. "
+                "PERSONA_CHAT_BASE=embedded is the one that always can."
+            ) from None
 
     async def reply(self, request: ReplyRequest) -> Reply:
         """Answer the dialogue's last turn; see ReplyEngine."""
@@ -81,8 +84,8 @@ class LocalEngine:
             stop.set()  # matters when the awaiting task was cancelled
 
     async def prompt(self, request: ReplyRequest) -> str:
-        """Return exactly the text that `reply` would give the model. Loads the tokenizer, never the weights."""
-        return await asyncio.to_thread(lambda: self._fit(self._tokenizer(), request)[0])
+        """Return exactly the text that `reply` would give the model. Needs the tokenizer only, not `start`."""
+        return await self._run(self._opened().submit(lambda: self._fit(self._tokenizer(), request)[0]))
 
     async def check_persona(self, persona: Persona) -> int:
         """Return the persona's size in tokens; raise PersonaTooLong when it does not fit alone."""
@@ -90,6 +93,9 @@ class LocalEngine:
         def count() -> int:
             return template.check_persona(persona, self._settings.persona_tokens, self._tokenizer().count)
 
+        if self._tokens is None:  # loading belongs to the model thread, which `close` can end
+            return await self._run(self._opened().submit(count))
+        # Counting does not wait behind replies: Discord wants an answer within 3 s.
         return await asyncio.to_thread(count)
 
     async def close(self) -> None:
@@ -98,8 +104,13 @@ class LocalEngine:
         if self._thread is not None:
             self._thread.close()
             if not await asyncio.to_thread(self._thread.join, _JOIN_S):
-                _log.warning("the model thread is still busy after %g s", _JOIN_S)
+                _log.info("the model thread is still busy after %g s", _JOIN_S)
         self._loaded = None
+
+    def _opened(self) -> ModelThread:
+        if self._thread is None:
+            self._thread = ModelThread(self._settings.queue_size)
+        return self._thread
 
     async def _run(self, future: asyncio.Future[T]) -> T:
         """Await a job; what was not foreseen becomes EngineFailed, logged without any text of a message."""
@@ -108,9 +119,7 @@ class LocalEngine:
         except PersonaChatError:
             raise
         except Exception as error:
-            # The message of the error may quote what people wrote; its place in the code does not.
-            place = "".join(traceback.format_tb(error.__traceback__))
-            _log.error("the model thread failed with %s\n%s", type(error).__name__, place)
+            _log.error("the model thread failed with %s", trace(error))
             raise EngineFailed from None
         return result
 
@@ -127,7 +136,7 @@ class LocalEngine:
         torch.set_num_threads(settings.threads or available_cores())
         adapter = adapters.read_adapter(settings.adapter) if settings.adapter is not None else None
         tokens = self._tokenizer()
-        loaded = base.load(choice, settings.data_dir, tokens.tokenizer, self.progress)
+        loaded = base.load(choice, settings.data_dir, tokens.tokenizer, self._tell)
         self._check_room(choice, loaded)
         served = loaded.model
         if adapter is not None:
@@ -146,6 +155,13 @@ class LocalEngine:
             why=choice.why,
         )
 
+    def _tell(self, share: float, doing: str) -> None:
+        """Pass progress on, and end the preparation when nobody wants the engine any more."""
+        if self._closing.is_set():
+            raise EngineFailed
+        if self.progress is not None:
+            self.progress(share, doing)
+
     def _check_room(self, choice: base.BaseChoice, loaded: base.LoadedBase) -> None:
         most = loaded.model.config.max_position_embeddings - self._settings.max_new_tokens
         if self._settings.context_tokens > most:
@@ -160,7 +176,7 @@ class LocalEngine:
             if self._tokens is None:
                 settings = self._settings
                 choice = base.choose(settings)
-                self._tokens = Tokens(base.load_tokenizer(choice, settings.data_dir, self.progress))
+                self._tokens = Tokens(base.load_tokenizer(choice, settings.data_dir, self._tell))
             return self._tokens
 
     def _fit(self, tokens: Tokens, request: ReplyRequest) -> tuple[str, int]:
@@ -223,5 +239,12 @@ def _another(sampling: Sampling) -> Sampling:
     return dataclasses.replace(
         sampling,
         temperature=sampling.temperature or _RETRY_TEMPERATURE,
-        seed=secrets.randbits(63) if sampling.seed is None else sampling.seed + 1,
+        seed=_another_seed(sampling),
     )
+
+
+def _another_seed(sampling: Sampling) -> int:
+    """Greedy replies stay the same every time, also when the first try was empty."""
+    if sampling.seed is not None:
+        return sampling.seed + 1
+    return secrets.randbits(63) if sampling.temperature > 0 else 0

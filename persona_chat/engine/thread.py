@@ -15,6 +15,8 @@ from persona_chat.errors import EngineBusy, EngineFailed
 
 T = TypeVar("T")
 
+THREAD_NAME = "persona-chat-model"
+
 _log = logging.getLogger(__name__)
 
 
@@ -66,7 +68,7 @@ class ModelThread:
         self._closed = False
         # Guards "closed or dead" against a job that is being queued: no job is left behind unanswered.
         self._door = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name="model", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
         self._thread.start()
 
     def submit(self, work: Callable[[], T]) -> asyncio.Future[T]:

@@ -2,7 +2,7 @@
 
 import importlib.util
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,15 @@ from sqlalchemy import Connection, Engine, inspect
 
 from persona_chat.errors import DatabaseTooNew, DatabaseUnusable
 from persona_chat.store.backup import back_up
-from persona_chat.store.database import explained, for_reading, has_file, open_database, parse_url, sqlite_file
+from persona_chat.store.database import (
+    explained,
+    for_reading,
+    has_file,
+    open_database,
+    open_to_look,
+    parse_url,
+    sqlite_file,
+)
 
 VERSION_TABLE = "alembic_version"
 
@@ -75,7 +83,7 @@ def check(url: str) -> SchemaState:
     path = sqlite_file(parse_url(url))
     if path is not None and not has_file(path):
         return SchemaState(None, _head(_scripts()))
-    with _opened(url) as engine, explained(path), for_reading(engine).connect() as connection:
+    with _opened(url, open_to_look) as engine, explained(path), for_reading(engine).connect() as connection:
         return _state(connection)
 
 
@@ -125,8 +133,8 @@ def migrations_folder() -> Path:
 
 
 @contextmanager
-def _opened(url: str) -> Iterator[Engine]:
-    engine = open_database(url)
+def _opened(url: str, how: Callable[[str], Engine] = open_database) -> Iterator[Engine]:
+    engine = how(url)
     try:
         yield engine
     finally:

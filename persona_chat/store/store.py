@@ -142,12 +142,15 @@ class Store:
             connection.execute(update(Messages).where(Messages.id == message).values(state=ANSWERED, reason=None))
 
     def refuse(self, message_id: int, reason: str) -> None:
-        """Note why a claimed message gets no reply: a short code, never a text. An answered one stays answered."""
+        """Note why a claimed message gets no reply, in a short code, and keep nothing of what it said.
+
+        An answered one stays answered.
+        """
         with self._writing() as connection:
             connection.execute(
                 update(Messages)
                 .where(Messages.message_id == message_id, Messages.state == CLAIMED)
-                .values(state=REFUSED, reason=reason)
+                .values(state=REFUSED, reason=reason, text="", speaker_name="")
             )
 
     def mark_sent(self, message_id: int, part: int, sent_id: int) -> None:

@@ -148,6 +148,12 @@ SPOILED: dict[str, tuple[Callable[[Path], object], str]] = {
     "no config": (lambda f: (f / CONFIG).unlink(), "has no adapter_config.json"),
     "config no JSON": (lambda f: (f / CONFIG).write_text("{"), "cannot be read as JSON"),
     "card no object": (lambda f: (f / CARD).write_text("[]"), "not a JSON object"),
+    "a single number": (
+        lambda f: change_weights(f, lambda t: t.update({FIRST: t[FIRST].view(-1)[0].clone()})),
+        "has the shape",
+    ),
+    "endless alpha": (lambda f: change_config(f, lora_alpha=float("inf")), "lora_alpha"),
+    "alpha beyond floats": (lambda f: change_config(f, lora_alpha=10**400), "lora_alpha"),
     "not LoRA": (lambda f: change_config(f, peft_type="IA3"), "peft_type"),
     "code to import": (lambda f: change_config(f, auto_mapping={"parent_library": "os"}), "auto_mapping"),
     "whole modules": (lambda f: change_config(f, modules_to_save=["lm_head"]), "modules_to_save"),

@@ -320,3 +320,15 @@ def test_the_database_commands_need_no_torch():
     loaded = "import sys, persona_chat.store.schema; print('torch' in sys.modules, 'discord' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False False"
+
+
+def test_looking_changes_no_byte_of_a_file_that_is_something_elses(url, file):
+    file.parent.mkdir(parents=True)
+    with closing(sqlite3.connect(file)) as other:
+        other.execute("CREATE TABLE recipes (name TEXT)")
+        other.commit()
+    before = file.read_bytes()
+    with pytest.raises(DatabaseUnusable, match="something else"):
+        check(url)
+    assert file.read_bytes() == before
+    assert [path.name for path in file.parent.iterdir()] == [file.name]

@@ -227,11 +227,12 @@ def test_a_reply_to_a_message_that_was_never_claimed_is_a_mistake(store, rows):
     assert rows("SELECT * FROM replies") == []
 
 
-def test_a_refusal_keeps_its_first_reason(store, rows):
+def test_a_refusal_keeps_its_first_reason_and_nothing_of_what_was_said(store, rows):
     store.claim(heard(1))
     store.refuse(1, "EngineBusy")
     store.refuse(1, "ReplyTimeout")
     assert rows("SELECT state, reason FROM messages") == [("refused", "EngineBusy")]
+    assert rows("SELECT text, speaker_name FROM messages") == [("", "")]
 
 
 def test_an_answered_message_stays_answered(store, rows):

@@ -1,3 +1,5 @@
+"""Adapter folders: a real one is served, a spoiled one is refused before anything changes."""
+
 import hashlib
 import json
 import warnings

@@ -1,3 +1,5 @@
+"""Opening the database: how connections are set up, and what is said when it cannot be used."""
+
 import contextlib
 import fcntl
 import os

@@ -1,3 +1,5 @@
+"""The model thread: every caller gets an answer, whatever happens to the thread."""
+
 import asyncio
 import threading
 import time

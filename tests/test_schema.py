@@ -1,3 +1,5 @@
+"""Migrations: they make the tables, lose nothing, back up first, and refuse what a newer version made."""
+
 import os
 import shutil
 import signal

@@ -1,3 +1,5 @@
+"""The store's verbs on a real SQLite file: claimed once, remembered by persona, written once."""
+
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing

@@ -102,7 +102,7 @@ class Chat:
             except PersonaChatError as error:
                 await asyncio.to_thread(self._store.refuse, heard.message_id, type(error).__name__)
                 raise
-            await asyncio.to_thread(self._store.save_reply, heard.message_id, persona, reply.text)
+            await asyncio.to_thread(self._store.save_reply, heard.message_id, persona, reply.text, reply.adapter)
             part = 0
             async for sent_id in deliver(reply.text):
                 await asyncio.to_thread(self._store.mark_sent, heard.message_id, part, sent_id)

@@ -147,7 +147,7 @@ def reply(
     request = _request(file, settings)
     request = replace(request, sampling=replace(request.sampling, seed=seed))
     answer, facts = asyncio.run(_reply(settings, request))
-    typer.echo(json.dumps({**_as_json(answer), **facts}, ensure_ascii=False) if as_json else answer.text)
+    typer.echo(json.dumps({**facts, **_as_json(answer)}, ensure_ascii=False) if as_json else answer.text)
 
 
 @app.command()

@@ -241,6 +241,7 @@ async def test_the_engine_answers_in_four_bits_under_an_adapter(embedded_setting
     assert facts.adapter is not None
     assert facts.adapter.startswith("vera-v1@")
     assert reply.text
+    assert reply.adapter == facts.adapter
 
 
 async def test_an_engine_does_not_start_with_a_refused_adapter(embedded_settings, folder):

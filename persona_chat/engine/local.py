@@ -36,6 +36,7 @@ class _Loaded:
 
     base: base.LoadedBase
     served: Any
+    adapter: str | None
     closed: Any  # mask of the tokens that no reply may begin with
 
 
@@ -146,10 +147,11 @@ class LocalEngine:
         openings = tokens.openings()
         if not openings:
             raise BaseUnavailable(f"The base {choice.base} has no words that begin with a space, as replies do.")
-        self._loaded = _Loaded(loaded, served, closed_tokens(openings, loaded))
+        name = adapter.name if adapter is not None else None
+        self._loaded = _Loaded(loaded, served, name, closed_tokens(openings, loaded))
         return EngineFacts(
             base=choice.base,
-            adapter=adapter.name if adapter is not None else None,
+            adapter=name,
             device=choice.device_name,
             precision=choice.precision,
             why=choice.why,
@@ -216,6 +218,7 @@ class LocalEngine:
             waited_s=started - asked,
             first_token_s=first.first_token_at - started,
             total_s=time.monotonic() - started,
+            adapter=self._loaded.adapter,
         )
         _log.info("%d + %d tokens in %.2f s", reply.prompt_tokens, reply.reply_tokens, reply.total_s)
         return reply

@@ -50,6 +50,7 @@ class Reply:
     waited_s: float  # from the asking to the start of the model's work
     first_token_s: float  # from the start of the model's work to the first token
     total_s: float  # from the start of the model's work to the end
+    adapter: str | None = None  # the adapter that wrote it, by its versioned name
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """The bot in Discord, through the real discord.py against simcord: who is answered, when, and with what."""
 
 import pytest
-import simcord
 
 from bot.client import SAY_SOMETHING, WENT_WRONG
 from persona_chat.chat import NO_PERSONA
@@ -34,88 +33,6 @@ async def test_setting_a_persona_turns_the_channel_on_and_people_are_answered(st
         assert answer.reference is not None
         assert answer.reference.message_id == asked.id
         assert never_pings(here.env) == []
-
-
-async def test_show_and_clear_say_who_talks_and_that_it_left(store: Store, settings: Settings) -> None:
-    async with world(store, settings) as here:
-        for command in ("persona show", "persona clear"):
-            nobody = await here.guest.slash(here.talk, command)
-            assert nobody.ephemeral
-            assert nobody.response is not None
-            assert "has no persona" in nobody.response.content
-
-        await here.guest.slash(here.talk, "persona set", name="Vera", facts="I have a parrot. I sail.")
-        shown = await here.guest.slash(here.talk, "persona show")
-        assert shown.ephemeral
-        assert shown.response is not None
-        assert shown.response.embeds[0].title == "Vera"
-        assert shown.response.embeds[0].description == "• I have a parrot.\n• I sail."
-
-        cleared = await here.guest.slash(here.talk, "persona clear")
-        assert cleared.response is not None
-        assert "**Vera** has left" in cleared.response.content
-        before = len(here.said(here.talk))
-        await here.guest.send(here.talk, "Still there?")
-        assert len(here.said(here.talk)) == before
-
-
-async def test_without_options_a_form_opens_with_what_is_there(store: Store, settings: Settings) -> None:
-    async with world(store, settings) as here:
-        store.set_persona(here.talk.id, VERA)
-        await here.bot.chat.start()
-        form = await here.guest.slash(here.talk, "persona set")
-        assert form.modal is not None
-        assert "I keep a lighthouse." in str(form.modal)
-        fields = [part["component"]["custom_id"] for part in form.modal["components"]]
-        done = await here.guest.submit_modal(
-            form,
-            dict(
-                zip(fields, ["Nemo", "I live in a submarine.", "I hate the surface.\nI play the organ."], strict=True)
-            ),
-        )
-        assert done.response is not None
-        assert "**Nemo** is talking here now, in place of **Vera**." in done.response.content
-        assert store.persona(here.talk.id) == Persona(
-            "Nemo", "I live in a submarine.", ("I hate the surface.", "I play the organ.")
-        )
-
-
-async def test_setting_the_same_persona_twice_is_no_error(store: Store, settings: Settings) -> None:
-    async with world(store, settings) as here:
-        for expected in ("is talking here now", "is talking here already"):
-            result = await here.guest.slash(here.talk, "persona set", name="Vera", about="A keeper.")
-            assert result.response is not None
-            assert expected in result.response.content
-
-
-@pytest.mark.parametrize(
-    ("options", "says"),
-    [
-        ({"name": "Vera"}, "Say something about the persona"),
-        ({"about": "I keep a lighthouse."}, "needs a name"),
-        ({"name": "\u200b", "about": "x"}, "a name that can be read"),
-        ({"name": "V", "facts": "\n".join(f"I know {number}." for number in range(10_000))[:6000]}, "50 are allowed"),
-        ({"name": "V", "about": "word " * 700}, "tokens and 640 fit"),
-    ],
-)
-async def test_a_persona_that_cannot_be_is_refused_privately_and_nothing_changes(
-    store: Store, settings: Settings, options: dict[str, str], says: str
-) -> None:
-    async with world(store, settings) as here:
-        store.set_persona(here.talk.id, VERA)
-        result = await here.guest.slash(here.talk, "persona set", **options)
-        told = [*result.followups, *([result.response] if result.response else [])]
-        assert [says in line.content and line.ephemeral for line in told] == [True]
-        assert store.persona(here.talk.id) == VERA
-        assert here.env.errors  # simcord notes what the funnel caught
-        here.env._errors_acknowledged = here.env.error_cursor
-
-
-async def test_a_persona_may_be_called_by_an_emoji(store: Store, settings: Settings) -> None:
-    async with world(store, settings) as here:
-        await here.guest.slash(here.talk, "persona set", name="🦜", about="I am a parrot.")
-        await here.guest.send(here.talk, "Hello")
-        assert here.said(here.talk)[-1] == "🦜 heard: Hello (1)"
 
 
 async def test_two_channels_have_two_personas_and_two_memories(store: Store, settings: Settings) -> None:
@@ -333,9 +250,3 @@ async def test_the_reply_is_saved_before_it_is_sent(store: Store, settings: Sett
         here.env.inject_error("POST", "/channels/*/messages", status=400, times=None)
         await here.guest.send(here.talk, "Hello")
         assert [turn.text for turn in store.history(here.talk.id, 10)] == ["Hello", "Vera heard: Hello (1)"]
-
-
-async def test_the_commands_are_known_to_discord(store: Store, settings: Settings) -> None:
-    async with world(store, settings) as here:
-        assert here.guest.available_commands(here.talk) == ("persona set", "persona show", "persona clear")
-        assert isinstance(here.env, simcord.Env)

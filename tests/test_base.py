@@ -1,5 +1,6 @@
 """The base model: converting the embedded one, choosing a precision, and saying why a base cannot be had."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,15 @@ def test_cores_are_those_of_the_cgroup(tmp_path, monkeypatch, written, most):
     (tmp_path / "cpu.max").write_text(f"{written}\n")
     monkeypatch.setattr("os.sched_getaffinity", lambda _pid: set(range(64)))
     assert cores.available_cores(tmp_path / "cpu.max") == most
+
+
+def test_a_base_that_does_not_say_how_much_it_reads_is_refused_in_words(tmp_path):
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    LlamaForCausalLM(LlamaConfig(vocab_size=64, **sizes)).save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"max_position_embeddings": None}))
+    choice = base.choose(Settings(_env_file=None, data_dir=tmp_path, base=str(tmp_path), precision="fp32"))
+    with pytest.raises(BaseUnavailable, match="cannot be loaded in fp32"):
+        base.load(choice, tmp_path, None)

@@ -18,7 +18,6 @@ from persona_chat.dialogue import Speaker, Turn
 from persona_chat.engine import base, generation
 from persona_chat.engine.local import LocalEngine
 from persona_chat.engine.reply import Finish, ReplyRequest, Sampling
-from persona_chat.engine.scripted import ScriptedEngine
 from persona_chat.errors import (
     EngineBusy,
     EngineFailed,
@@ -306,21 +305,3 @@ async def test_the_event_loop_stays_free_while_the_model_writes(model_engine):
     watching.cancel()
     assert reply.reply_tokens == 60
     assert sorted(late)[math.floor(len(late) * 0.99)] < 0.05
-
-
-async def test_the_scripted_engine_keeps_the_same_promises():
-    engine = ScriptedEngine(lambda request: f"You said {request.dialogue[-1].text}")
-    reply = await engine.reply(ASK)
-    assert reply.text == "You said Hello! What do you do all day?"
-    assert engine.requests == [ASK]
-    assert await engine.prompt(ASK) == template.render(VERA, HELLO)
-    with pytest.raises(PersonaTooLong):
-        await engine.check_persona(Persona("Vera", "sea " * 700))
-    slow = ScriptedEngine(lambda _: InputError("no"), delay_s=0.01)
-    with pytest.raises(InputError):
-        await slow.reply(ASK)
-    with pytest.raises(ReplyTimeout):
-        await slow.reply(replace(ASK, deadline_s=0.001))
-    await slow.close()
-    with pytest.raises(EngineFailed):
-        await slow.reply(ASK)

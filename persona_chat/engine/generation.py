@@ -87,7 +87,7 @@ class Opening:
 
 def closed_tokens(openings: Sequence[int], base: LoadedBase) -> torch.Tensor:
     """Return the mask for `Opening`; the output layer may be wider than the tokenizer's vocabulary."""
-    closed = torch.ones(base.model.config.vocab_size, dtype=torch.bool)
+    closed = torch.ones(base.vocabulary, dtype=torch.bool)
     closed[list(openings)] = False
     return closed.to(base.model.device)
 

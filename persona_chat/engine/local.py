@@ -165,7 +165,7 @@ class LocalEngine:
             self.progress(share, doing)
 
     def _check_room(self, choice: base.BaseChoice, loaded: base.LoadedBase) -> None:
-        most = loaded.model.config.max_position_embeddings - self._settings.max_new_tokens
+        most = loaded.room - self._settings.max_new_tokens
         if self._settings.context_tokens > most:
             raise BaseUnavailable(
                 f"The base {choice.base} has room for {most:,} prompt tokens. "

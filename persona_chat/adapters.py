@@ -13,17 +13,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from safetensors import SafetensorError, safe_open
+import numpy as np
+from safetensors import SafetensorError, deserialize
 
+from persona_chat.bases import same_base
 from persona_chat.errors import AdapterRefused
-from persona_chat.template import TEMPLATE_ID
+from persona_chat.template import FORMS, TEMPLATE_ID
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 CARD = "card.json"
 
+SHIPPED = Path(__file__).parent / "default_adapter"
+"""The adapter for the embedded model that comes with the package, in the versions that have one."""
+SHIPPED_NAME = "default"
+
 _PICKLES = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"}
-_DTYPES = {"F32", "F16", "BF16"}
+# The bits of the exponent by type, all set in what is infinite or no number. numpy knows no bfloat16.
+_EXPONENTS = {"F32": ("<u4", 0x7F800000), "F16": ("<u2", 0x7C00), "BF16": ("<u2", 0x7F80)}
 _KEY = re.compile(r"base_model\.model\.(model\.layers\.(\d+)\.\w+\.(\w+))\.lora_([AB])\.weight")
 
 # What a config may say beside what is read below. Every other field must be off (null, false or empty): most of
@@ -51,9 +58,11 @@ class Adapter:
     """An adapter folder that passed every check that needs no model. `shapes` are by tensor name."""
 
     folder: Path
-    name: str  # "<folder>@<first 8 of the weights' sha256>", new for every version
+    name: str  # "<folder>@<8 hexadecimal digits>", another one for whatever would change a reply
     weights_sha256: str
+    template: str  # the form of its prompts
     base: str | None  # the base its card was trained on
+    base_sha256: str | None  # of the base's weights, where the card has it
     rank: int
     alpha: float
     rank_stabilized: bool
@@ -70,23 +79,34 @@ def read_adapter(folder: Path) -> Adapter:
     """Read and check an adapter folder. Raises AdapterRefused that says what is wrong with it."""
     _check_files(folder)
     config = _read_config(folder)
-    digest = _sha256(folder / WEIGHTS)
-    base = _read_card(folder, digest)
-    slug = re.sub(r"[^A-Za-z0-9_-]+", "-", folder.resolve().name) or "adapter"
+    content = _read_bytes(folder / WEIGHTS)
+    digest = hashlib.sha256(content).hexdigest()
+    card = _read_card(folder, digest)
     adapter = Adapter(
         folder=folder,
-        # PEFT warns about, and reinitialises, names that are part of "lora_"; with "@" none is.
-        name=f"{slug}@{digest[:8]}",
+        name=_versioned(folder, digest, config, card["template"]),
         weights_sha256=digest,
-        base=base,
+        template=card["template"],
+        base=card.get("base"),
+        base_sha256=card.get("base_sha256"),
         rank=config["r"],
         alpha=config["lora_alpha"],
         rank_stabilized=config.get("use_rslora", False),
         target_modules=tuple(sorted(config["target_modules"])),
-        shapes=_read_shapes(folder),
+        shapes=_read_shapes(folder, content),
     )
     _check_shapes(adapter)
     return adapter
+
+
+def check_base(adapter: Adapter, base: str) -> None:
+    """Raise AdapterRefused when the adapter's card names another base than `base`."""
+    if adapter.base is not None and not same_base(adapter.base, base):
+        refuse(
+            adapter.folder,
+            f"it was trained on the base {adapter.base}, and {base} is the one here. Choose another adapter "
+            f"(`persona-chat adapters use NAME`, or `none`), or set PERSONA_CHAT_BASE={adapter.base}.",
+        )
 
 
 def refuse(folder: Path, reason: str) -> NoReturn:
@@ -98,7 +118,8 @@ def _check_files(folder: Path) -> None:
     if not folder.is_dir():
         refuse(folder, "there is no such folder.")
     root = folder.resolve()
-    for path in sorted(folder.rglob("*")):
+    # Not the folders in it: a run keeps its checkpoints there, and nothing of them is read.
+    for path in sorted(folder.iterdir()):
         if path.is_symlink() and not path.resolve().is_relative_to(root):
             refuse(folder, f"{path.name} is a link to outside of it. Copy the file itself (cp -L).")
         if path.suffix in _PICKLES:
@@ -129,19 +150,36 @@ def _read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _read_card(folder: Path, digest: str) -> str | None:
-    """Check the card, where there is one, and return the base that it names."""
+def _versioned(folder: Path, digest: str, config: Mapping[str, Any], form: str) -> str:
+    name = SHIPPED_NAME if folder.resolve() == SHIPPED.resolve() else folder.resolve().name
+    slug = re.sub(r"[^A-Za-z0-9_-]+", "-", name) or "adapter"
+    acts = {field: config.get(field) for field in sorted(_READ)}
+    version = hashlib.sha256(json.dumps([digest, acts, form]).encode()).hexdigest()[:8]
+    # PEFT warns about, and reinitialises, names that are part of "lora_"; with "@" none is.
+    return f"{slug}@{version}"
+
+
+def _read_card(folder: Path, digest: str) -> dict[str, Any]:
+    """Read and check the card; without one, what our own trainer would have written."""
     if not (folder / CARD).is_file():
-        return None
+        return {"template": TEMPLATE_ID}
     card = _read_json(folder, CARD)
-    if card.get("template") != TEMPLATE_ID:
-        refuse(folder, f"its card names the template {card.get('template')!r}, and {TEMPLATE_ID!r} is served.")
+    if card.get("template") not in FORMS:
+        served = " and ".join(map(repr, FORMS))
+        refuse(folder, f"its card names the template {card.get('template')!r}, and {served} are served.")
     if card.get("weights_sha256") != digest:
         refuse(folder, f"{WEIGHTS} is not the file its card was written for (the sha256 differs).")
-    base = card.get("base")
-    if base is not None and not isinstance(base, str):
-        refuse(folder, "`base` of its card is not text.")
-    return base
+    for field in ("base", "base_sha256"):
+        if not isinstance(card.get(field), str | None):
+            refuse(folder, f"`{field}` of its card is not text.")
+    return card
+
+
+def _read_bytes(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        refuse(file.parent, f"{file.name} cannot be read ({error.strerror}).")
 
 
 def _read_json(folder: Path, name: str) -> dict[str, Any]:
@@ -154,18 +192,20 @@ def _read_json(folder: Path, name: str) -> dict[str, Any]:
     return content
 
 
-def _read_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
-    """Return the shapes by tensor name, from the header of the file."""
+def _read_shapes(folder: Path, content: bytes) -> dict[str, tuple[int, ...]]:
+    """Return the shapes by tensor name, of tensors that hold finite floating-point numbers."""
     shapes = {}
     try:
-        with safe_open(folder / WEIGHTS, framework="numpy") as weights:
-            for key in weights.keys():  # noqa: SIM118  not a dict
-                part = weights.get_slice(key)
-                if part.get_dtype() not in _DTYPES:
-                    refuse(folder, f"{key} holds {part.get_dtype()}, not floating-point numbers.")
-                shapes[key] = tuple(part.get_shape())
-    except (SafetensorError, OSError) as error:
+        tensors: list[tuple[str, dict[str, Any]]] = deserialize(content)  # type: ignore[no-untyped-call]
+    except SafetensorError as error:
         raise AdapterRefused(f"The adapter in {folder} is not used: {WEIGHTS} is damaged.") from error
+    for key, tensor in tensors:
+        if tensor["dtype"] not in _EXPONENTS:
+            refuse(folder, f"{key} holds {tensor['dtype']}, not floating-point numbers.")
+        kind, exponent = _EXPONENTS[tensor["dtype"]]
+        if ((np.frombuffer(tensor["data"], kind) & exponent) == exponent).any():
+            refuse(folder, f"{key} holds numbers that are not finite.")
+        shapes[key] = tuple(tensor["shape"])
     return shapes
 
 
@@ -186,11 +226,6 @@ def _check_shapes(adapter: Adapter) -> None:
     for module, halves in modules.items():
         if halves != {"A", "B"}:
             refuse(adapter.folder, f"half of {module} is missing.")
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _is_number(value: object) -> bool:

@@ -1,7 +1,8 @@
 """The Person A/B template `persona-ab-1`: the one place that writes prompts and reads replies.
 
 Serving, training and evaluation all call it; nobody rebuilds the format by hand. It knows no tokenizer
-class, only the few things it needs one to do.
+class, only the few things it needs one to do. `form` names the form that an adapter was trained in: this one, or
+`persona-ab-0`.
 """
 
 import json
@@ -13,8 +14,10 @@ from persona_chat.dialogue import Dialogue, Speaker, Turn, window
 from persona_chat.errors import InputError, PersonaTooLong
 from persona_chat.heard import encodable
 from persona_chat.persona import Persona
+from persona_chat.template_ab0 import TEMPLATE_AB_0, render_ab_0
 
 TEMPLATE_ID = "persona-ab-1"
+FORMS = (TEMPLATE_ID, TEMPLATE_AB_0)
 
 CUE = f"{Speaker.B}:"
 
@@ -49,13 +52,16 @@ class Encoder(Protocol):
         ...
 
 
-def render(persona: Persona, dialogue: Sequence[Turn], *, show_names: bool = False) -> str:
-    """Return the prompt: header, persona, dialogue and the cue `Persona B:`, with no newline after it.
+def render(persona: Persona, dialogue: Sequence[Turn], *, show_names: bool = False, form: str = TEMPLATE_ID) -> str:
+    """Return the prompt: header, persona, dialogue and the cue (`Persona B:`), with no newline after it.
 
     `show_names` puts a Persona A turn's display name before its text, when more than one person speaks.
     """
     names = {turn.name for turn in dialogue if turn.speaker is Speaker.A and turn.name}
-    lines = [_spoken(turn, show_name=show_names and len(names) > 1) for turn in dialogue]
+    spoken = [(turn.speaker, _spoken(turn, show_name=show_names and len(names) > 1)) for turn in dialogue]
+    if form == TEMPLATE_AB_0:
+        return render_ab_0((persona.about, *prompt_facts(persona)), spoken)
+    lines = [f"{speaker}: {text}" for speaker, text in spoken]
     return (
         f"{_HEADER}"
         f"Persona: {{ {_about(persona.about)}}}\n"
@@ -82,17 +88,18 @@ def fit(
     count: Callable[[str], int],
     *,
     show_names: bool = False,
+    form: str = TEMPLATE_ID,
 ) -> Dialogue:
     """Return the window of the dialogue whose prompt takes at most `budget` tokens, by `count` of the prompt text.
 
     Raises InputError when the last Persona A turn does not fit even alone.
     """
-    return window(dialogue, budget, lambda turns: count(render(persona, turns, show_names=show_names)))
+    return window(dialogue, budget, lambda turns: count(render(persona, turns, show_names=show_names, form=form)))
 
 
-def check_persona(persona: Persona, allowed: int, count: Callable[[str], int]) -> int:
+def check_persona(persona: Persona, allowed: int, count: Callable[[str], int], *, form: str = TEMPLATE_ID) -> int:
     """Return how many tokens the persona takes with header and cue; raise PersonaTooLong over `allowed`."""
-    tokens = count(render(persona, ()))
+    tokens = count(render(persona, (), form=form))
     if tokens > allowed:
         raise PersonaTooLong(tokens, allowed)
     return tokens
@@ -169,8 +176,7 @@ def _about(about: str) -> str:
 
 
 def _spoken(turn: Turn, *, show_name: bool) -> str:
-    name = f" ({turn.name})" if show_name and turn.name and turn.speaker is Speaker.A else ""
-    return f"{turn.speaker}:{name} {turn.text}"
+    return f"({turn.name}) {turn.text}" if show_name and turn.name and turn.speaker is Speaker.A else turn.text
 
 
 def _list(items: Sequence[str]) -> str:
@@ -216,3 +222,18 @@ def _named(fields: set[str]) -> str:
 def _kind(value: object) -> str:
     names = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "nothing"}
     return names.get(type(value), "a number")
+
+
+def spans_of_b(prompt: str, dialogue: Sequence[Turn]) -> list[tuple[int, int]]:
+    """Return where Person B's words stand in the prompt that `render` made of the dialogue: [start, end) each.
+
+    A span begins at the space after the speaker, as a completion does, and ends before the closing quote.
+    """
+    spans, at = [], prompt.index('"dialogue" = [')
+    for turn in dialogue:
+        line = _string(f"{turn.speaker}: {turn.text}")
+        start = prompt.index(line, at)
+        at = start + len(line)
+        if turn.speaker is Speaker.B:
+            spans.append((start + len(f'"{turn.speaker}:'), at - 1))
+    return spans

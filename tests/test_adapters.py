@@ -129,7 +129,7 @@ def no_layer_29(tensors: dict[str, Any]) -> None:
 
 SPOILED: dict[str, tuple[Callable[[Path], object], str]] = {
     "bit flip": (flip_a_bit, "sha256 differs"),
-    "other template": (lambda f: write_card(f, template="persona-ab-0"), "template 'persona-ab-0'"),
+    "other template": (lambda f: write_card(f, template="persona-ab-9"), "template 'persona-ab-9'"),
     "other base": (lambda f: write_card(f, base="unsloth/Llama-3.2-1B"), "trained on the base"),
     "NaN": (lambda f: change_weights(f, lambda t: t[FIRST].view(-1)[0:1].fill_(float("nan"))), "not finite"),
     "infinity": (lambda f: change_weights(f, lambda t: t[FIRST].view(-1)[0:1].fill_(float("inf"))), "not finite"),
@@ -230,8 +230,7 @@ def test_weights_that_change_between_reading_and_loading_are_refused(model, logi
 
 
 async def test_the_engine_answers_in_four_bits_under_an_adapter(embedded_settings, folder):
-    settings = embedded_settings.model_copy(update={"precision": "nf4", "adapter": folder})
-    engine = LocalEngine(settings)
+    engine = LocalEngine(embedded_settings.model_copy(update={"precision": "nf4"}), adapter=folder)
     try:
         facts = await engine.start()
         reply = await engine.reply(ReplyRequest(VERA, HELLO, Sampling(3, 0), 200))
@@ -246,7 +245,7 @@ async def test_the_engine_answers_in_four_bits_under_an_adapter(embedded_setting
 
 async def test_an_engine_does_not_start_with_a_refused_adapter(embedded_settings, folder):
     change_config(folder, r=RANK + 1)
-    engine = LocalEngine(embedded_settings.model_copy(update={"adapter": folder}))
+    engine = LocalEngine(embedded_settings, adapter=folder)
     with pytest.raises(AdapterRefused):
         await engine.start()
     await engine.close()

@@ -23,16 +23,16 @@ from persona_chat.store.schema import SchemaState, Upgrade, check, upgrade
 from persona_chat.store.store import Store
 from persona_chat.store.tables import Base
 
-HEAD = "0001"
+HEAD = "0002"
 
 # The shape of a later revision: it alters a table that others point at, which SQLite does by copying it.
-SECOND = """
+SECOND = f"""
 import os, signal
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "next"
+down_revision = "{HEAD}"
 
 def upgrade():
     with op.batch_alter_table("messages", recreate="always") as messages:
@@ -42,11 +42,11 @@ def upgrade():
     op.create_table("notes", sa.Column("id", sa.Integer(), primary_key=True))
 """
 
-ORPHANING = """
+ORPHANING = f"""
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "next"
+down_revision = "{HEAD}"
 
 def upgrade():
     op.execute("DELETE FROM messages")
@@ -79,7 +79,7 @@ def with_second(tmp_path, monkeypatch):
     def add(source: str = SECOND) -> Path:
         folder = tmp_path / "later" / "migrations"
         shutil.copytree(schema.migrations_folder(), folder, ignore=shutil.ignore_patterns("__pycache__"))
-        (folder / "versions" / "0002_second.py").write_text(source)
+        (folder / "versions" / "next.py").write_text(source)
         monkeypatch.setattr(schema, "migrations_folder", lambda: folder)
         return folder
 
@@ -158,7 +158,7 @@ def test_where_a_database_stands_has_a_word(url, with_second, monkeypatch):
         assert check(url).standing == "behind"
         upgrade(url)
     monkeypatch.undo()
-    assert check(url) == SchemaState("0002", HEAD, known=False)
+    assert check(url) == SchemaState("next", HEAD, known=False)
     assert check(url).standing == "newer"
 
 
@@ -169,7 +169,7 @@ def test_a_newer_database_is_refused_and_not_touched(url, file, with_second, mon
     say_something(url)
     monkeypatch.undo()
     before = {path: path.read_bytes() for path in file.parent.rglob("*") if path.is_file()}
-    with pytest.raises(DatabaseTooNew, match="revision 0002"):
+    with pytest.raises(DatabaseTooNew, match="revision next"):
         upgrade(url)
     assert {path: path.read_bytes() for path in file.parent.rglob("*") if path.is_file()} == before
 
@@ -179,7 +179,7 @@ def test_a_database_that_is_behind_is_backed_up_and_then_upgraded(url, file, wit
     say_something(url)
     with_second()
     done = upgrade(url)
-    assert (done.before, done.after) == (HEAD, "0002")
+    assert (done.before, done.after) == (HEAD, "next")
     assert done.backup is not None
     assert done.backup.parent == file.parent / "backups"
     assert [path.name for path in done.backup.parent.iterdir()] == [done.backup.name], "nothing half-made"
@@ -187,7 +187,7 @@ def test_a_database_that_is_behind_is_backed_up_and_then_upgraded(url, file, wit
     assert read(done.backup, "PRAGMA integrity_check") == [("ok",)]
     assert read(done.backup, "SELECT version_num FROM alembic_version") == [(HEAD,)]
     assert read(done.backup, "SELECT count(*) FROM replies") == [(20,)]
-    assert read(file, "SELECT version_num FROM alembic_version") == [("0002",)]
+    assert read(file, "SELECT version_num FROM alembic_version") == [("next",)]
 
 
 def test_a_backup_has_what_is_not_in_the_main_file_yet(url, with_second):
@@ -226,7 +226,7 @@ def test_a_killed_upgrade_can_simply_be_repeated(url, file, with_second):
     folder = with_second()
     assert outcome(upgrading(folder, url, DIE_IN_MIGRATION="1"))[2] == -signal.SIGKILL
     assert read(file, "SELECT version_num FROM alembic_version") == [(HEAD,)]
-    assert upgrade(url).after == "0002"
+    assert upgrade(url).after == "next"
     assert read(file, "SELECT count(*) FROM replies JOIN messages ON messages.id = replies.message_id") == [(20,)]
 
 
@@ -234,7 +234,7 @@ def test_a_killed_first_upgrade_can_simply_be_repeated(url, with_second):
     folder = with_second()
     assert outcome(upgrading(folder, url, DIE_IN_MIGRATION="1"))[2] == -signal.SIGKILL
     assert check(url).standing == "empty"
-    assert upgrade(url) == Upgrade(None, "0002", None)
+    assert upgrade(url) == Upgrade(None, "next", None)
 
 
 @pytest.mark.parametrize("existing", [False, True])
@@ -247,7 +247,7 @@ def test_of_several_upgrades_at_once_one_does_the_work(url, file, with_second, e
     processes = [upgrading(folder, url) for _ in range(4)]
     outcomes = [outcome(process) for process in processes]
     assert [(err, code) for _, err, code in outcomes] == [("", 0)] * 4, "and none says a word"
-    assert sum(out.startswith(f"{before} 0002") for out, _, _ in outcomes) == 1
+    assert sum(out.startswith(f"{before} next") for out, _, _ in outcomes) == 1
     assert len(list(file.parent.glob("backups/*"))) == existing
     assert read(file, "PRAGMA integrity_check") == [("ok",)]
 

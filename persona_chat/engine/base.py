@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from persona_chat.bases import EMBEDDED
 from persona_chat.engine import embedded
 from persona_chat.engine.cores import share_cores
 from persona_chat.engine.reply import Progress
@@ -16,7 +17,6 @@ from persona_chat.engine.tokens import choose_pad
 from persona_chat.errors import BaseUnavailable
 from persona_chat.settings import Settings
 
-EMBEDDED = "embedded"
 CUDA_BASE = "unsloth/Llama-3.2-1B"
 
 Precision = Literal["nf4", "bf16", "fp32"]

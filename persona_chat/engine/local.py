@@ -6,16 +6,23 @@ import logging
 import secrets
 import threading
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
-from persona_chat import adapters, template
+from persona_chat import template
+from persona_chat.adapters import read_adapter
 from persona_chat.engine import base
-from persona_chat.engine.cores import available_cores
+from persona_chat.engine.loaded import Loaded, form_of, load, with_adapter
 from persona_chat.engine.reply import EngineFacts, Progress, Reply, ReplyRequest, Sampling, Wait, plainly
 from persona_chat.engine.thread import ModelThread
 from persona_chat.engine.tokens import Tokens
-from persona_chat.errors import BaseUnavailable, EngineFailed, PersonaChatError, ReplyTimeout, trace
+from persona_chat.errors import (
+    BaseUnavailable,
+    EngineFailed,
+    PersonaChatError,
+    ReplyTimeout,
+    trace,
+)
 from persona_chat.persona import Persona
 from persona_chat.settings import Settings
 
@@ -30,18 +37,8 @@ _JOIN_S = 5.0
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class _Loaded:
-    """What the model thread works with. `served` is the base's model, or the same under an adapter."""
-
-    base: base.LoadedBase
-    served: Any
-    adapter: str | None
-    closed: Any  # mask of the tokens that no reply may begin with
-
-
 class LocalEngine:
-    """A ReplyEngine on a model in this process.
+    """A ReplyEngine on a model in this process. `adapter` is the folder of the one that it starts with.
 
     `progress` is told how far loading is, from the model thread. `wait` wraps the future that a caller awaits: an
     offline Discord that counts busy tasks hands in its own; everywhere else it changes nothing.
@@ -51,14 +48,16 @@ class LocalEngine:
         self,
         settings: Settings,
         *,
+        adapter: Path | None = None,
         progress: Progress | None = None,
         wait: Wait = plainly,
     ) -> None:
         self._settings = settings
+        self._adapter = adapter
         self.progress = progress
         self._wait = wait
         self._thread: ModelThread | None = None
-        self._loaded: _Loaded | None = None
+        self._loaded: Loaded | None = None
         self._tokens: Tokens | None = None
         self._tokens_lock = threading.Lock()
         self._closing = threading.Event()
@@ -92,12 +91,19 @@ class LocalEngine:
         """Return the persona's size in tokens; raise PersonaTooLong when it does not fit alone."""
 
         def count() -> int:
-            return template.check_persona(persona, self._settings.persona_tokens, self._tokenizer().count)
+            allowed, counted = self._settings.persona_tokens, self._tokenizer().count
+            return template.check_persona(persona, allowed, counted, form=self._form())
 
         if self._tokens is None:  # loading belongs to the model thread, which `close` can end
             return await self._run(self._opened().submit(count))
         # Counting does not wait behind replies: Discord wants an answer within 3 s.
         return await asyncio.to_thread(count)
+
+    async def use(self, adapter: Path | None) -> str | None:
+        """Serve another adapter from the next reply on; see ReplyEngine. Raises EngineFailed before `start`."""
+        if self._thread is None:
+            raise EngineFailed
+        return await self._run(self._thread.submit(lambda: self._exchange(adapter), always=True))
 
     async def close(self) -> None:
         """Let go of the model. Whoever still waits gets EngineFailed. Safe to call twice."""
@@ -127,35 +133,20 @@ class LocalEngine:
     # What follows runs on the model thread, except where it says otherwise.
 
     def _load(self) -> EngineFacts:
-        settings = self._settings
-        choice = base.choose(settings)  # before any other import of torch: it says how threads wait
+        self._loaded = load(self._settings, self._adapter, self._tokenizer, self._tell)
+        return self._loaded.facts
 
-        import torch
+    def _exchange(self, folder: Path | None) -> str | None:
+        if self._loaded is None:
+            raise EngineFailed
+        self._loaded = with_adapter(self._loaded, folder)
+        return self._loaded.adapter_name
 
-        from persona_chat.engine.generation import closed_tokens
-
-        torch.set_num_threads(settings.threads or available_cores())
-        adapter = adapters.read_adapter(settings.adapter) if settings.adapter is not None else None
-        tokens = self._tokenizer()
-        loaded = base.load(choice, settings.data_dir, tokens.tokenizer, self._tell)
-        self._check_room(choice, loaded)
-        served = loaded.model
-        if adapter is not None:
-            from persona_chat.engine.lora import attach
-
-            served = attach(served, adapter, choice.base)
-        openings = tokens.openings()
-        if not openings:
-            raise BaseUnavailable(f"The base {choice.base} has no words that begin with a space, as replies do.")
-        name = adapter.name if adapter is not None else None
-        self._loaded = _Loaded(loaded, served, name, closed_tokens(openings, loaded))
-        return EngineFacts(
-            base=choice.base,
-            adapter=name,
-            device=choice.device_name,
-            precision=choice.precision,
-            why=choice.why,
-        )
+    def _form(self) -> str:
+        """Return the form of the prompts: that of the adapter which serves, or is to. Called from several threads."""
+        if (loaded := self._loaded) is not None:
+            return loaded.form
+        return form_of(read_adapter(self._adapter) if self._adapter is not None else None)
 
     def _tell(self, share: float, doing: str) -> None:
         """Pass progress on, and end the preparation when nobody wants the engine any more."""
@@ -163,14 +154,6 @@ class LocalEngine:
             raise EngineFailed
         if self.progress is not None:
             self.progress(share, doing)
-
-    def _check_room(self, choice: base.BaseChoice, loaded: base.LoadedBase) -> None:
-        most = loaded.room - self._settings.max_new_tokens
-        if self._settings.context_tokens > most:
-            raise BaseUnavailable(
-                f"The base {choice.base} has room for {most:,} prompt tokens. "
-                f"Set PERSONA_CHAT_CONTEXT_TOKENS to that or less."
-            )
 
     def _tokenizer(self) -> Tokens:
         """Return the tokenizer, loading it once. Called from several threads."""
@@ -183,28 +166,26 @@ class LocalEngine:
 
     def _fit(self, tokens: Tokens, request: ReplyRequest) -> tuple[str, int]:
         """Return the prompt and how many turns are in it. Called from several threads."""
-        names = self._settings.show_names
-        turns = template.fit(
-            request.persona, request.dialogue, self._settings.context_tokens, tokens.count, show_names=names
-        )
-        return template.render(request.persona, turns, show_names=names), len(turns)
+        names, form, budget = self._settings.show_names, self._form(), self._settings.context_tokens
+        turns = template.fit(request.persona, request.dialogue, budget, tokens.count, show_names=names, form=form)
+        return template.render(request.persona, turns, show_names=names, form=form), len(turns)
 
     def _answer(self, request: ReplyRequest, asked: float, stop: threading.Event) -> Reply:
         from persona_chat.engine.generation import Limits
 
         limits = Limits(asked + request.deadline_s, (stop, self._closing))
         _go_on(limits, request)
-        if self._loaded is None:  # start() failed
+        if (loaded := self._loaded) is None:  # start() failed
             raise EngineFailed
         started = time.monotonic()
         tokens = self._tokenizer()
         prompt, turns = self._fit(tokens, request)
         prompt_ids = tokens.encode(prompt)
-        first = self._complete(self._loaded, prompt_ids, request.sampling, limits)
+        first = self._complete(loaded, prompt_ids, request.sampling, limits)
         completion = first
         if not template.read_reply(first.text):
             _go_on(limits, request)
-            completion = self._complete(self._loaded, prompt_ids, _another(request.sampling), limits)
+            completion = self._complete(loaded, prompt_ids, _another(request.sampling), limits)
         text = template.read_reply(completion.text)
         if limits.stopped() or not text:
             _go_on(limits, request)
@@ -218,12 +199,12 @@ class LocalEngine:
             waited_s=started - asked,
             first_token_s=first.first_token_at - started,
             total_s=time.monotonic() - started,
-            adapter=self._loaded.adapter,
+            adapter=loaded.adapter_name,
         )
         _log.info("%d + %d tokens in %.2f s", reply.prompt_tokens, reply.reply_tokens, reply.total_s)
         return reply
 
-    def _complete(self, loaded: _Loaded, prompt_ids: list[int], sampling: Sampling, limits: "Limits") -> "Completion":
+    def _complete(self, loaded: Loaded, prompt_ids: list[int], sampling: Sampling, limits: "Limits") -> "Completion":
         from persona_chat.engine.generation import complete
 
         return complete(loaded.served, loaded.base, self._tokenizer(), prompt_ids, loaded.closed, sampling, limits)

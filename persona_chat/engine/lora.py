@@ -12,7 +12,7 @@ from peft import LoraConfig, PeftModel
 from peft.utils import set_peft_model_state_dict
 from safetensors.torch import load as load_safetensors
 
-from persona_chat.adapters import Adapter, refuse
+from persona_chat.adapters import Adapter, check_base, refuse
 from persona_chat.errors import AdapterRefused
 
 _PREFIX = "base_model.model."
@@ -24,8 +24,7 @@ def attach(model: Any, adapter: Adapter, base: str) -> Any:
     Raises AdapterRefused and leaves the model as it was when the adapter was made for another base than `base`,
     changed since it was read, does not fit, or holds numbers that are not finite.
     """
-    if adapter.base is not None and adapter.base != base:
-        refuse(adapter.folder, f"it was trained on the base {adapter.base}, and {base} is loaded.")
+    check_base(adapter, base)
     weights = _read_weights(adapter)
     plain = model.get_base_model() if isinstance(model, PeftModel) else model
     _check_against(plain, adapter)
@@ -33,6 +32,19 @@ def attach(model: Any, adapter: Adapter, base: str) -> Any:
     if isinstance(model, PeftModel):
         return _add(model, adapter, ready)
     return _wrap(model, adapter, ready)
+
+
+def exchange(served: Any, before: Adapter | None, adapter: Adapter | None, base: str) -> Any:
+    """Put `adapter` in the place of `before` and return what serves; None is the plain base.
+
+    The one before leaves memory. Raises AdapterRefused as `attach` does, and leaves `served` as it was.
+    """
+    if adapter is None:
+        return served.unload() if isinstance(served, PeftModel) else served
+    now = attach(served, adapter, base)
+    if before is not None:
+        now.delete_adapter(before.name)
+    return now
 
 
 def _read_weights(adapter: Adapter) -> dict[str, torch.Tensor]:

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Protocol
 
 from persona_chat.dialogue import Dialogue
@@ -98,6 +99,13 @@ class ReplyEngine(Protocol):
 
     async def check_persona(self, persona: Persona) -> int:
         """Return the persona's size in tokens; raise PersonaTooLong when it does not fit alone."""
+        ...
+
+    async def use(self, adapter: Path | None) -> str | None:
+        """Serve another adapter from the next reply on, None for the plain base; return its versioned name.
+
+        Replies that are under way are finished first. Raises AdapterRefused, and goes on with the one it had.
+        """
         ...
 
     async def close(self) -> None:

@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 
 from persona_chat import template
+from persona_chat.adapters import read_adapter
 from persona_chat.engine.reply import EngineFacts, Finish, Reply, ReplyRequest
 from persona_chat.errors import EngineFailed, ReplyTimeout
 from persona_chat.persona import Persona
@@ -13,6 +15,7 @@ class ScriptedEngine:
     """A ReplyEngine whose words come from a function; a returned exception is raised.
 
     Tokens are words between spaces. `requests` are all that were asked, `cancelled` those given up by the caller.
+    An adapter's folder is checked and its name stands in replies; it changes nothing else.
     """
 
     def __init__(
@@ -32,6 +35,7 @@ class ScriptedEngine:
         self._closing = asyncio.Event()
         self.requests: list[ReplyRequest] = []
         self.cancelled: list[ReplyRequest] = []
+        self._adapter: str | None = None
 
     async def start(self) -> EngineFacts:
         """Say what runs; there is nothing to load."""
@@ -60,6 +64,7 @@ class ScriptedEngine:
             waited_s=0.0,
             first_token_s=self._delay_s,
             total_s=self._delay_s,
+            adapter=self._adapter,
         )
 
     async def prompt(self, request: ReplyRequest) -> str:
@@ -69,6 +74,11 @@ class ScriptedEngine:
     async def check_persona(self, persona: Persona) -> int:
         """Return the persona's size in words; raise PersonaTooLong over the limit."""
         return template.check_persona(persona, self._persona_tokens, _words)
+
+    async def use(self, adapter: Path | None) -> str | None:
+        """Check the folder, and say from now on that it writes the replies."""
+        self._adapter = None if adapter is None else (await asyncio.to_thread(read_adapter, adapter)).name
+        return self._adapter
 
     async def close(self) -> None:
         """End every reply that is still being thought about with EngineFailed."""

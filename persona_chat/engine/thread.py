@@ -63,7 +63,7 @@ class ModelThread:
 
     def __init__(self, queue_size: int) -> None:
         self._queue_size = queue_size
-        self._jobs: queue.Queue[_Job | None] = queue.Queue(queue_size)
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._running: _Job | None = None
         self._closed = False
         # Guards "closed or dead" against a job that is being queued: no job is left behind unanswered.
@@ -71,19 +71,19 @@ class ModelThread:
         self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
         self._thread.start()
 
-    def submit(self, work: Callable[[], T]) -> asyncio.Future[T]:
+    def submit(self, work: Callable[[], T], *, always: bool = False) -> asyncio.Future[T]:
         """Queue the work and return a future of the running event loop; it is always resolved.
 
-        Raises EngineBusy when the queue is full, EngineFailed when the thread is closed or has died.
+        Raises EngineBusy when the queue is full, unless it is to be taken `always`, and EngineFailed when the
+        thread is closed or has died.
         """
         job = _Job(work)
         with self._door:
             if self._closed or not self._thread.is_alive():
                 raise EngineFailed
-            try:
-                self._jobs.put_nowait(job)
-            except queue.Full:
-                raise EngineBusy from None
+            if self._jobs.qsize() >= self._queue_size and not always:
+                raise EngineBusy
+            self._jobs.put(job)
         return job.future
 
     def waiting(self) -> int:
@@ -97,8 +97,7 @@ class ModelThread:
                 return
             self._closed = True
             self._fail_all()
-            # There is room: the queue was just emptied, and nobody else can put.
-            self._jobs.put_nowait(None)
+            self._jobs.put(None)
 
     def join(self, timeout_s: float) -> bool:
         """Wait for the thread to end; whether it did."""

@@ -14,7 +14,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from persona_chat.dialogue import Speaker, Turn
 from persona_chat.heard import Heard
 from persona_chat.persona import Persona
+from persona_chat.store import services
 from persona_chat.store.database import for_reading
+from persona_chat.store.services import Service
 from persona_chat.store.tables import (
     ANSWERED,
     CLAIMED,
@@ -172,6 +174,28 @@ class Store:
                 .values(reply_id=reply, part=part, sent_id=sent_id)
                 .on_conflict_do_nothing(index_elements=[SentParts.reply_id, SentParts.part])
             )
+
+    def adapter_in_service(self) -> Service | None:
+        """Return which adapter was put in service last; None when none ever was chosen."""
+        newest = self.services(1)
+        return newest[0] if newest else None
+
+    def put_in_service(self, adapter: str | None, why: str) -> None:
+        """Move the one pointer to this adapter of the registry, or to the plain base (None); `why` is for people."""
+        with self._writing() as connection:
+            services.add(connection, adapter, why)
+
+    def put_back(self, refused: str | None, adapter: str | None, why: str) -> None:
+        """Move the pointer back to `adapter`, if `refused` is where it points; else somebody chose another since."""
+        with self._writing() as connection:
+            pointer = services.newest(connection, 1)
+            if pointer and pointer[0].adapter == refused:
+                services.add(connection, adapter, why)
+
+    def services(self, limit: int) -> tuple[Service, ...]:
+        """Return the last `limit` moves of the pointer, the newest first."""
+        with self._reading.begin() as connection:
+            return services.newest(connection, limit)
 
     def close(self) -> None:
         """Close every connection."""

@@ -133,3 +133,14 @@ class SentParts(Base):
     reply_id: Mapped[int] = mapped_column(ForeignKey("replies.id"))
     part: Mapped[int]
     sent_id: Mapped[int] = mapped_column(BigInteger)
+
+
+class Services(Base):
+    """Which adapter was in service from when on, and why; no name is the plain base. The newest row counts."""
+
+    __tablename__ = "services"
+
+    id: Mapped[int] = mapped_column(SURROGATE, primary_key=True)
+    adapter: Mapped[str | None]
+    why: Mapped[str]
+    since: Mapped[datetime]

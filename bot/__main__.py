@@ -8,8 +8,9 @@ from typing import Annotated, NoReturn
 import typer
 
 from persona_chat import cli
-from persona_chat.cli import DataDir, app
+from persona_chat.cli import app
 from persona_chat.errors import InputError
+from persona_chat.options import DataDir
 
 
 @app.command()

@@ -22,19 +22,17 @@ from simcord.preview import Preview
 
 from bot.client import PersonaBot
 from bot.personas import called, portrait
-from bot.run import open_chat, start_engine, stopped_by_signals
+from bot.run import following, open_core, start_engine, stopped_by_signals
 from persona_chat.chat import Chat
 from persona_chat.engine.local import LocalEngine
 from persona_chat.errors import InputError
 from persona_chat.example import DAVID
+from persona_chat.serving import to_serve
 from persona_chat.settings import Settings
-from persona_chat.store.database import default_url
+from persona_chat.store.database import DEMO_DATABASE, default_url
 from persona_chat.store.schema import upgrade
 
 log = logging.getLogger(__name__)
-
-DATABASE = "demo.sqlite3"
-"""The demo's own file: what is tried there never mixes with a bot's."""
 
 REFRESH_S = 0.2
 SHORT_S = 0.05
@@ -62,6 +60,8 @@ class Waits:
         started = time.monotonic()
         try:
             return await self.env.external_wait(awaitable, reason="the model, or the channel's turn")
+        except SetupError:  # from a task that the simulated Discord does not wait for
+            return await awaitable
         finally:
             self.ended += time.monotonic() - started > SHORT_S
 
@@ -75,15 +75,20 @@ def run_demo(settings: Settings, *, port: int, browser: bool) -> None:
 
 async def _demo(settings: Settings, *, port: int, browser: bool, started: float) -> None:
     _check_port(port)
-    url = default_url(settings.data_dir, DATABASE)
+    url = default_url(settings.data_dir, DEMO_DATABASE)
     await asyncio.to_thread(upgrade, url)
     waits = Waits()
-    engine = LocalEngine(settings, wait=waits)
-    async with stopped_by_signals(), open_chat(settings, url, engine, wait=waits) as chat:
+    serving = await asyncio.to_thread(to_serve, settings, url)
+    engine = LocalEngine(settings, adapter=serving.folder, wait=waits)
+    async with stopped_by_signals(), open_core(settings, url, engine, wait=waits) as core:
         await start_engine(engine)
-        bot = PersonaBot(chat)
-        async with simcord.run(bot, settle_timeout=SETTLE_S, check_errors=False) as env:
-            channel, preview = await _world(env, chat, port)
+        bot = PersonaBot(core.chat)
+        # Outside of the simulated Discord, which would wait for a task that sleeps and looks.
+        async with (
+            following(core, serving),
+            simcord.run(bot, settle_timeout=SETTLE_S, check_errors=False) as env,
+        ):
+            channel, preview = await _world(env, core.chat, port)
             waits.env = env
             async with _opened(preview):
                 typer.echo(f"persona chat is at {preview.url}")

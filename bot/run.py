@@ -5,6 +5,7 @@ import logging
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 import aiohttp
 import discord
@@ -13,6 +14,7 @@ import typer
 from bot.client import PersonaBot, invite_url
 from persona_chat.chat import Chat
 from persona_chat.cli import loading
+from persona_chat.engine import base
 from persona_chat.engine.local import LocalEngine
 from persona_chat.engine.reply import ReplyEngine, Wait, plainly
 from persona_chat.errors import (
@@ -21,6 +23,8 @@ from persona_chat.errors import (
     TokenMissing,
     TokenRejected,
 )
+from persona_chat.registry import Registry
+from persona_chat.serving import Serving, to_serve
 from persona_chat.settings import Settings
 from persona_chat.store.database import default_url, open_database
 from persona_chat.store.schema import upgrade
@@ -65,27 +69,54 @@ async def serve(settings: Settings) -> None:
         raise TokenMissing(NO_TOKEN)
     url = settings.database_url or default_url(settings.data_dir)
     await asyncio.to_thread(upgrade, url)
-    engine = LocalEngine(settings)
-    async with stopped_by_signals(), open_chat(settings, url, engine) as chat:
-        bot = PersonaBot(chat, message_content=settings.message_content)
+    serving = await asyncio.to_thread(to_serve, settings, url)
+    engine = LocalEngine(settings, adapter=serving.folder)
+    async with stopped_by_signals(), open_core(settings, url, engine) as core:
+        bot = PersonaBot(core.chat, message_content=settings.message_content)
         async with bot, _answered_at_the_end(bot, engine):
             await _login(bot, settings.token.get_secret_value())
             await start_engine(engine)
-            _say_ready(bot)
-            await _connect(bot)
+            async with following(core, serving):
+                _say_ready(bot)
+                await _connect(bot)
+
+
+@dataclass(frozen=True)
+class Core:
+    """What the bot is built on, in one place."""
+
+    chat: Chat
+    engine: ReplyEngine
+    store: Store
+    registry: Registry
 
 
 @asynccontextmanager
-async def open_chat(settings: Settings, url: str, engine: ReplyEngine, *, wait: Wait = plainly) -> AsyncIterator[Chat]:
+async def open_core(settings: Settings, url: str, engine: ReplyEngine, *, wait: Wait = plainly) -> AsyncIterator[Core]:
     """The core on an upgraded database; the engine is not started here, but closed."""
     store = Store(await asyncio.to_thread(open_database, url))
     chat = Chat(store, engine, settings, wait=wait)
     try:
+        registry = Registry(settings.data_dir, store, await asyncio.to_thread(base.name_of, settings))
         await chat.start()
-        yield chat
+        yield Core(chat, engine, store, registry)
     finally:
         await engine.close()
         store.close()
+
+
+@asynccontextmanager
+async def following(core: Core, serving: Serving) -> AsyncIterator[None]:
+    """Keep the started engine on the adapter in service inside the block, unless a setting names another."""
+    if not serving.followed:
+        yield
+        return
+    task = asyncio.create_task(core.registry.follow(core.engine, serving.name))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait((task,))
 
 
 @asynccontextmanager

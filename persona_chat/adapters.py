@@ -16,7 +16,6 @@ from typing import Any, NoReturn
 import numpy as np
 from safetensors import SafetensorError, deserialize
 
-from persona_chat.bases import same_base
 from persona_chat.errors import AdapterRefused
 from persona_chat.template import FORMS, TEMPLATE_ID
 
@@ -61,8 +60,9 @@ class Adapter:
     name: str  # "<folder>@<8 hexadecimal digits>", another one for whatever would change a reply
     weights_sha256: str
     template: str  # the form of its prompts
-    base: str | None  # the base its card was trained on
-    base_sha256: str | None  # of the base's weights, where the card has it
+    base: str | None  # what its card says it was trained on
+    base_sha256: str | None  # of that base's weights, where the card has it
+    made_for: str | None  # the base that its config names, as its trainer called it
     rank: int
     alpha: float
     rank_stabilized: bool
@@ -89,6 +89,7 @@ def read_adapter(folder: Path) -> Adapter:
         template=card["template"],
         base=card.get("base"),
         base_sha256=card.get("base_sha256"),
+        made_for=config.get("base_model_name_or_path"),
         rank=config["r"],
         alpha=config["lora_alpha"],
         rank_stabilized=config.get("use_rslora", False),
@@ -97,16 +98,6 @@ def read_adapter(folder: Path) -> Adapter:
     )
     _check_shapes(adapter)
     return adapter
-
-
-def check_base(adapter: Adapter, base: str) -> None:
-    """Raise AdapterRefused when the adapter's card names another base than `base`."""
-    if adapter.base is not None and not same_base(adapter.base, base):
-        refuse(
-            adapter.folder,
-            f"it was trained on the base {adapter.base}, and {base} is the one here. Choose another adapter "
-            f"(`persona-chat adapters use NAME`, or `none`), or set PERSONA_CHAT_BASE={adapter.base}.",
-        )
 
 
 def refuse(folder: Path, reason: str) -> NoReturn:
@@ -145,6 +136,8 @@ def _read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(config.get("use_rslora", False), bool):
         refuse(folder, f"`use_rslora` of its {CONFIG} is neither true nor false.")
     modules = config.get("target_modules")
+    if not isinstance(config.get("base_model_name_or_path"), str | None):
+        refuse(folder, f"`base_model_name_or_path` of its {CONFIG} is not text.")
     if not isinstance(modules, list) or not modules or not all(isinstance(module, str) for module in modules):
         refuse(folder, f"`target_modules` of its {CONFIG} is not a list of names.")
     return config

@@ -1,4 +1,4 @@
-"""The commands that need no Discord: prompt, reply, doctor, db. The bot's own commands join them in bot/__main__.py.
+"""The commands that need no Discord: prompt, reply, doctor, db, adapters. The bot's join them in bot/__main__.py.
 
 Everything heavy is imported inside a command, so that `--help` and the database commands start at once.
 """
@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from persona_chat import __version__
+from persona_chat import __version__, adapters_cli
 from persona_chat.engine.thread import THREAD_NAME
 from persona_chat.errors import InputError, PersonaChatError, trace
+from persona_chat.options import Base, DataDir, database_url, settings_of
 
 if TYPE_CHECKING:
     from persona_chat.engine.reply import Reply, ReplyRequest
@@ -33,17 +34,13 @@ app = typer.Typer(
 )
 db = typer.Typer(help="Bring the database up to date, or see whether it is.", no_args_is_help=True)
 app.add_typer(db, name="db")
+app.add_typer(adapters_cli.app, name="adapters")
 
-DataDir = Annotated[
-    Path | None, typer.Option("--data-dir", help="Where the database and the model live.", show_default=False)
-]
-Base = Annotated[
-    str | None,
-    typer.Option("--base", help="The base model: a hub id, a folder, or `embedded`.", show_default=False),
-]
 Adapter = Annotated[
-    Path | None,
-    typer.Option("--adapter", help="A folder with a LoRA adapter for the base.", show_default=False),
+    str | None,
+    typer.Option(
+        "--adapter", help="A folder with a LoRA adapter, a name of the registry, or `none`.", show_default=False
+    ),
 ]
 ExampleFile = Annotated[
     str,
@@ -114,7 +111,7 @@ def _options(
 @app.command()
 def prompt(file: ExampleFile, base: Base = None, data_dir: DataDir = None) -> None:
     """Print exactly the text the model gets for FILE, the cue included."""
-    settings = _settings(base=base, data_dir=data_dir)
+    settings = settings_of(base=base, data_dir=data_dir)
     request = _request(file, settings)
     # Written as bytes: the console's own encoding must not change a prompt.
     sys.stdout.buffer.write(asyncio.run(_prompt(settings, request)).encode())
@@ -137,7 +134,7 @@ def reply(
     data_dir: DataDir = None,
 ) -> None:
     """Print Person B's reply to FILE, and nothing else."""
-    settings = _settings(
+    settings = settings_of(
         base=base,
         adapter=adapter,
         data_dir=data_dir,
@@ -155,7 +152,7 @@ def doctor(data_dir: DataDir = None) -> None:
     """Show what is there and what is not; exit 1 when the bot could not start."""
     from persona_chat.doctor import examine, show
 
-    findings = examine(_settings(data_dir=data_dir))
+    findings = examine(settings_of(data_dir=data_dir))
     show(findings)
     raise typer.Exit(1 if any(finding.stops_the_bot for finding in findings) else 0)
 
@@ -165,7 +162,7 @@ def upgrade(data_dir: DataDir = None) -> None:
     """Bring the database up to date, after a checked backup."""
     from persona_chat.store import schema
 
-    done = schema.upgrade(_database_url(_settings(data_dir=data_dir)))
+    done = schema.upgrade(database_url(settings_of(data_dir=data_dir)))
     if done.before == done.after:
         typer.echo(f"The database is up to date ({done.after}).")
         return
@@ -179,7 +176,7 @@ def check(data_dir: DataDir = None) -> None:
     """Say whether the database is up to date; exit 1 when it is not."""
     from persona_chat.store import schema
 
-    state = schema.check(_database_url(_settings(data_dir=data_dir)))
+    state = schema.check(database_url(settings_of(data_dir=data_dir)))
     typer.echo(schema.describe(state))
     raise typer.Exit(0 if state.standing == "up to date" else 1)
 
@@ -201,7 +198,7 @@ async def _prompt(settings: "Settings", request: "ReplyRequest") -> str:
     from persona_chat.engine.local import LocalEngine
 
     with loading("Reading the tokenizer") as progress:
-        engine = LocalEngine(settings, progress=progress)
+        engine = LocalEngine(settings, adapter=_adapter(settings), progress=progress)
         try:
             await engine.check_persona(request.persona)
             return await engine.prompt(request)
@@ -213,7 +210,7 @@ async def _reply(settings: "Settings", request: "ReplyRequest") -> "tuple[Reply,
     from persona_chat.engine.local import LocalEngine
 
     with loading("Loading the model") as progress:
-        engine = LocalEngine(settings, progress=progress)
+        engine = LocalEngine(settings, adapter=_adapter(settings), progress=progress)
         try:
             facts = await engine.start()
             await engine.check_persona(request.persona)
@@ -222,20 +219,15 @@ async def _reply(settings: "Settings", request: "ReplyRequest") -> "tuple[Reply,
             await engine.close()
 
 
+def _adapter(settings: "Settings") -> Path | None:
+    """Return the folder of the adapter that the bot would serve."""
+    from persona_chat.serving import to_serve
+
+    return to_serve(settings, database_url(settings)).folder
+
+
 def _as_json(answer: "Reply") -> dict[str, Any]:
     return {name: round(value, 4) if isinstance(value, float) else value for name, value in asdict(answer).items()}
-
-
-def _settings(**given: object) -> "Settings":
-    from persona_chat.settings import load_settings
-
-    return load_settings(**given)
-
-
-def _database_url(settings: "Settings") -> str:
-    from persona_chat.store.database import default_url
-
-    return settings.database_url or default_url(settings.data_dir)
 
 
 def _request(file: str, settings: "Settings") -> "ReplyRequest":

@@ -91,13 +91,17 @@ def _model(settings: Settings) -> Iterator[Finding]:
 
 
 def _adapter(settings: Settings) -> Iterator[Finding]:
-    from persona_chat.adapters import read_adapter
+    from persona_chat.engine import base
+    from persona_chat.fit import check_whole
+    from persona_chat.serving import to_serve
 
-    if settings.adapter is None:
-        yield Finding("Adapter", Verdict.NOTE, "none; the base answers as it is (PERSONA_CHAT_ADAPTER)")
+    serving = to_serve(settings, settings.database_url or default_url(settings.data_dir))
+    by = "by `persona-chat adapters`" if serving.followed else "by PERSONA_CHAT_ADAPTER"
+    if serving.folder is None:
+        yield Finding("Adapter", Verdict.NOTE, f"none is in service ({by}); the base answers as it is")
     else:
-        read_adapter(settings.adapter)
-        yield Finding("Adapter", Verdict.OK, str(settings.adapter))
+        adapter = check_whole(serving.folder, base.name_of(settings))
+        yield Finding("Adapter", Verdict.OK, f"{adapter.name} is in service ({by}); {serving.folder}")
 
 
 def _data_folder(settings: Settings) -> Iterator[Finding]:

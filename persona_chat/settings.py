@@ -48,9 +48,10 @@ class Settings(BaseSettings):
         description="The base model: a hub id, a folder, or `embedded` (SmolLM2-135M-Instruct, in a Python "
         "package). `auto` is unsloth/Llama-3.2-1B on CUDA and `embedded` elsewhere.",
     )
-    adapter: Path | None = Field(
+    adapter: str | None = Field(
         None,
-        description="A folder with a PEFT LoRA adapter (safetensors) for the base.",
+        description="The adapter that serves, whichever `persona-chat adapters use` chose: a folder with a PEFT LoRA "
+        "adapter (safetensors), a name of the registry, or `none`.",
     )
     precision: Literal["auto", "nf4", "bf16", "fp32"] = Field(
         "auto",
@@ -108,10 +109,10 @@ class Settings(BaseSettings):
         "INFO", description="How much is logged. Message text, tokens and secrets never are."
     )
 
-    @field_validator("data_dir", "adapter")
+    @field_validator("data_dir")
     @classmethod
-    def _expand_home(cls, value: Path | None) -> Path | None:
-        return value.expanduser() if value is not None else None
+    def _expand_home(cls, value: Path) -> Path:
+        return value.expanduser()
 
     @model_validator(mode="after")
     def _room_for_talk(self) -> Self:

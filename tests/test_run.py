@@ -233,7 +233,7 @@ async def test_a_stop_in_the_middle_of_a_reply_tells_the_person_and_logs_no_trac
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     engine = ScriptedEngine(lambda _request: "never", delay_s=30)
-    monkeypatch.setattr(run, "LocalEngine", lambda _settings: engine)
+    monkeypatch.setattr(run, "LocalEngine", lambda _settings, **_: engine)
     url = default_url(with_token.data_dir)
     upgrade(url)
     store = Store(open_database(url))

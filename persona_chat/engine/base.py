@@ -66,6 +66,11 @@ def choose(settings: Settings) -> BaseChoice:
     return BaseChoice(base, "cuda:0", f"cuda:0 ({torch.cuda.get_device_name(0)})", precision, why)
 
 
+def name_of(settings: Settings) -> str:
+    """Return which base the settings mean: `embedded`, a folder, or a hub id. Only `auto` has to ask torch."""
+    return settings.base if settings.base != "auto" else choose(settings).base
+
+
 def folder_of(choice: BaseChoice, data_dir: Path, progress: Progress | None = None) -> str:
     """Return what `transformers` loads: a folder (converting the embedded model if need be) or a hub id.
 

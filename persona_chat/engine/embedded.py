@@ -57,6 +57,11 @@ def presence(data_dir: Path) -> str:
     return f"converted in {folder}" if is_ready(folder, digest) else "installed; the first start converts it"
 
 
+def source_sha256() -> str:
+    """Return the sha256 of the model's file in the package. Raises BaseUnavailable when it is missing."""
+    return _sha256(_source())
+
+
 def convert(source: Path, folder: Path, progress: Progress) -> None:
     """Write the model of the GGUF file into the existing, empty folder; takes about 22 s, most of it parsing.
 

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from persona_chat import template
-from persona_chat.adapters import Adapter, check_base, read_adapter
+from persona_chat.adapters import Adapter, read_adapter
 from persona_chat.engine import base
 from persona_chat.engine.cores import available_cores
 from persona_chat.engine.reply import EngineFacts, Progress
 from persona_chat.engine.tokens import Tokens
 from persona_chat.errors import AdapterRefused, BaseUnavailable, PersonaChatError, trace
+from persona_chat.fit import check_base
 from persona_chat.settings import Settings
 
 _log = logging.getLogger(__name__)

@@ -12,8 +12,9 @@ from peft import LoraConfig, PeftModel
 from peft.utils import set_peft_model_state_dict
 from safetensors.torch import load as load_safetensors
 
-from persona_chat.adapters import Adapter, check_base, refuse
+from persona_chat.adapters import Adapter, refuse
 from persona_chat.errors import AdapterRefused
+from persona_chat.fit import check_base, check_shapes
 
 _PREFIX = "base_model.model."
 
@@ -61,21 +62,13 @@ def _read_weights(adapter: Adapter) -> dict[str, torch.Tensor]:
 
 def _check_against(base: Any, adapter: Adapter) -> None:
     """Compare tensor names and shapes with the linear layers of the base that the adapter names."""
-    expected = {}
+    expected: dict[str, tuple[int, ...]] = {}
     for name, module in base.named_modules():
         # Under an adapter, the names of the layers beneath end in base_layer, and the wrapper has their sizes.
         if name.rpartition(".")[2] in adapter.target_modules and hasattr(module, "in_features"):
             expected[f"{_PREFIX}{name}.lora_A.weight"] = (adapter.rank, module.in_features)
             expected[f"{_PREFIX}{name}.lora_B.weight"] = (module.out_features, adapter.rank)
-    for key in sorted(expected.keys() ^ adapter.shapes.keys()):
-        side = "lacks" if key in expected else "has, and the base does not,"
-        refuse(adapter.folder, f"it does not fit the base: it {side} {key}.")
-    for key, shape in expected.items():
-        if adapter.shapes[key] != shape:
-            refuse(
-                adapter.folder,
-                f"it does not fit the base: {key} is {list(adapter.shapes[key])} instead of {list(shape)}.",
-            )
+    check_shapes(adapter, expected)
 
 
 def _config(adapter: Adapter) -> LoraConfig:

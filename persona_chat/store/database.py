@@ -14,6 +14,8 @@ from sqlalchemy.pool import NullPool
 from persona_chat.errors import DatabaseUnusable, DataFolderUnusable, SettingsError
 
 DATABASE = "persona-chat.sqlite3"
+DEMO_DATABASE = "demo.sqlite3"
+"""The demo's own file: what is tried there never mixes with a bot's."""
 
 # Per connection, in this order: whoever waits for the lock must do so from the first statement on.
 PRAGMAS = {

@@ -16,6 +16,7 @@ from persona_chat.heard import Heard
 from persona_chat.persona import Persona
 from persona_chat.store import services
 from persona_chat.store.database import for_reading
+from persona_chat.store.jobs import Jobs
 from persona_chat.store.services import Service
 from persona_chat.store.tables import (
     ANSWERED,
@@ -33,6 +34,7 @@ class Store:
     """The memory behind a database that `schema.upgrade` has brought up to date.
 
     Verbs that write are safe to run twice: a cancelled caller cannot know whether the first time counted.
+    `jobs` has those about retrainings.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -42,6 +44,7 @@ class Store:
         # poll for its lock are not served in order.
         self._one_writer = threading.Lock()
         self._insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
+        self.jobs = Jobs(self._reading.begin, self._writing)
 
     def channels_on(self) -> set[int]:
         """Return the ids of the channels that have a persona."""

@@ -19,11 +19,14 @@ def answer(ask: Ask, asked: Question, case: Case, talk: Mapping[str, Sequence[st
         return ended(line[1:].strip(), rng)
     if ask.echo and ask.kind in ("yes", "no", "opposite") and rng.random() < _ECHO:
         fact = speak(fill(rng.choice(case.topic.facts), case, rng), "I", rng).removesuffix(".")
-        line = fact if fact.startswith("I") else fact[:1].lower() + fact[1:]
+        # A fact may begin with a name, which keeps its capital.
+        line = fact[:1].lower() + fact[1:] if fact.startswith(("My ", "The ", "There ")) else fact
     opening = _opening(ask, asked, talk, rng)
     if rng.random() < _BARE:
         return ended(opening, rng)
     link = rng.choices((", ", ". ", "! "), (65, 22, 13))[0]
+    if line[0].isupper() and not line.startswith(("I ", "I'")):
+        link = ". "
     if line.startswith(("and ", "but ", "so ")):
         link = ", "
     tail = line if link == ", " else line[:1].upper() + line[1:]

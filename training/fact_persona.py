@@ -38,8 +38,9 @@ def make_persona(wordings: Wordings, rng: Random, allowed: Callable[[str], bool]
     taken = {name}
     chosen: list[Case] = []
     sources: list[str] = []
-    for topic in rng.sample(wordings.topics, len(wordings.topics)):
-        if len(chosen) == FACTS[0] and not rng.randrange(5) or len(chosen) == FACTS[1]:
+    wanted = rng.randint(*FACTS)
+    for topic in sorted(wordings.topics, key=lambda topic: -(rng.random() ** (1 / topic.weight))):
+        if len(chosen) == wanted:
             break
         if any(_conflict(topic, case.topic) for case in chosen):
             continue
@@ -130,4 +131,4 @@ def _tags(case: Case) -> set[str]:
 
 
 def _out(case: Case) -> set[str]:
-    return set(case.topic.rules_out)
+    return {*case.topic.rules_out, *case.values.get("out", "").split()}

@@ -47,6 +47,7 @@ class Topic:
     values: tuple[Mapping[str, str], ...]
     facts: tuple[str, ...]
     asks: tuple[Ask, ...]
+    weight: int = 1
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,12 @@ def read_wordings(folder: Path = FOLDER) -> Wordings:
     files = [tomllib.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.toml"))]
     lists = {name: lines(text) for file in files for name, text in file.get("lists", {}).items()}
     talk = {name: lines(text) for file in files for name, text in file.get("talk", {}).items()}
-    topics = tuple(_topic(entry, lists) for file in files for entry in file.get("topic", []))
+    topics = tuple(
+        _topic(entry, lists, number)
+        for file in files
+        for entry in file.get("topic", [])
+        for number in range(1, entry.get("copies", 1) + 1)
+    )
     unknown = tuple(
         Unknown(_words(entry, "group"), lines(entry["q"]), lines(entry["a"]))
         for file in files
@@ -87,16 +93,18 @@ def lines(text: str) -> tuple[str, ...]:
     return tuple(line.strip() for line in text.splitlines() if line.strip())
 
 
-def _topic(entry: Mapping[str, Any], lists: Lists) -> Topic:
-    name = entry["name"]
+def _topic(entry: Mapping[str, Any], lists: Lists, number: int) -> Topic:
+    """Return the topic. One with `copies` may come more than once in a persona, each time with other values."""
+    name = entry["name"] if number == 1 else f"{entry['name']} {number}"
     return Topic(
         name,
-        _words(entry, "group") or frozenset({name}),
+        frozenset({name}) if number > 1 else _words(entry, "group"),
         _words(entry, "is"),
         _words(entry, "not"),
         _values(entry, lists),
         lines(entry["facts"]),
         tuple(_ask(name, ask) for ask in entry["ask"]),
+        entry.get("weight", 1),
     )
 
 

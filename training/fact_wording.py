@@ -36,6 +36,10 @@ _CONTRACTIONS = (
 )
 
 
+# What two topics of one persona must not share, for a question about it to have one answer.
+_UNIQUE = frozenset({"girl", "boy", "pet", "thingname", "day"})
+
+
 @dataclass
 class Case:
     """A topic with its values for one persona; a slot keeps what it was first filled with."""
@@ -53,7 +57,7 @@ class Case:
             others = {self.values.get(name), self.values.get(name + "2"), *self.taken}
             choices = [value for value in self._choices(name) if value not in others]
             self.values[key] = self.rng.choice(choices)
-            if name in ("girl", "boy", "pet"):
+            if name in _UNIQUE:
                 self.taken.add(self.values[key])
         return self.values[key]
 
@@ -163,6 +167,7 @@ def contracted(text: str, rng: Random) -> str:
 
 def sentence(text: str) -> str:
     """Return the text with a capital first and a mark last."""
+    text = _VERB.sub(r"\1", text)
     text = re.sub(r"(?:^|(?<=[.!?] ))[a-z]", lambda match: match[0].upper(), text)
     return text if text[-1:] in ".!?" else f"{text}."
 

@@ -5,17 +5,20 @@ where the bot is started.
 """
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from platformdirs import user_data_path
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from persona_chat.engine.reply import Sampling
 from persona_chat.errors import SettingsError
 
 PREFIX = "PERSONA_CHAT_"
 TOKEN_VARIABLE = "DISCORD_TOKEN"  # noqa: S105  the name of the variable, not a token
+
+Listed = Annotated[tuple[str, ...], NoDecode]
+"""Texts with commas between them; without NoDecode a variable would have to hold JSON."""
 
 
 class Settings(BaseSettings):
@@ -105,14 +108,54 @@ class Settings(BaseSettings):
         description="Ask Discord for the Message Content intent. Without it the bot answers mentions, replies "
         "to it and direct messages only.",
     )
+    admin_ids: Annotated[tuple[int, ...], NoDecode] = Field(
+        (),
+        description="Discord ids, with commas between, of people who may use `/retrain` and `/adapter` besides the "
+        "application's owner or team.",
+    )
+    training_data: Listed = Field(
+        (),
+        description="What a retraining learns from, with commas between: hub ids of data sets, and files. Without "
+        "it, the dialogues that come with the project.",
+    )
+    training_folder: Path | None = Field(
+        None,
+        description="A folder with files of your own to learn from as well: every .jsonl, .jsonl.gz, .csv and "
+        ".parquet in it. Without it, `training` in the data folder.",
+    )
+    retrain_steps: int = Field(
+        100,
+        ge=1,
+        le=100_000,
+        description="How many steps of 8 rows a retraining takes. More learns more, and takes longer.",
+    )
+    retrain_rows: int | None = Field(
+        None, ge=20, description="At most so many rows of each source. Without it, all of them."
+    )
+    retrain_eval_rows: int = Field(
+        50,
+        ge=1,
+        description="On how many rows that were kept out of training the new adapter is compared with the one in "
+        "service.",
+    )
+    retrain_pause_replies: bool = Field(
+        False,
+        description="Let go of the model while a retraining runs, where there is no room for both; people get a "
+        "polite line meanwhile.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="How much is logged. Message text, tokens and secrets never are."
     )
 
-    @field_validator("data_dir")
+    @field_validator("data_dir", "training_folder")
     @classmethod
-    def _expand_home(cls, value: Path) -> Path:
-        return value.expanduser()
+    def _expand_home(cls, value: Path | None) -> Path | None:
+        return value.expanduser() if value is not None else None
+
+    @field_validator("admin_ids", "training_data", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _room_for_talk(self) -> Self:

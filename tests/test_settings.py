@@ -26,7 +26,7 @@ def test_every_setting_is_documented_with_its_default_and_what_the_code_says() -
     expected = {}
     for field, info in Settings.model_fields.items():
         default = info.get_default()
-        shown = "" if default is None else f"`{str(default).lower() if isinstance(default, bool) else default}`"
+        shown = "" if default in (None, ()) else f"`{str(default).lower() if isinstance(default, bool) else default}`"
         expected[variable(field)] = (shown if field != "data_dir" else "the user's data folder", info.description)
     assert documented == expected
 
@@ -52,6 +52,17 @@ def test_an_empty_line_means_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_file_env_that_is_no_text_is_said(tmp_path: Path) -> None:
     (tmp_path / ".env").write_bytes(b"\xff\xfe")
     with pytest.raises(SettingsError, match=r"\.env"):
+        load_settings()
+
+
+def test_lists_have_commas_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"{PREFIX}ADMIN_IDS", "1, 22,")
+    monkeypatch.setenv(f"{PREFIX}TRAINING_DATA", "owner/name, /data/own.jsonl")
+    settings = load_settings()
+    assert settings.admin_ids == (1, 22)
+    assert settings.training_data == ("owner/name", "/data/own.jsonl")
+    monkeypatch.setenv(f"{PREFIX}ADMIN_IDS", "Olive")
+    with pytest.raises(SettingsError, match=f"{PREFIX}ADMIN_IDS"):
         load_settings()
 
 

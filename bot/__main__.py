@@ -3,6 +3,8 @@
 It stands in the outermost room because the core must not know the bot.
 """
 
+import os
+import sys
 from typing import Annotated, NoReturn
 
 import typer
@@ -36,6 +38,28 @@ def demo(
     except ModuleNotFoundError as error:
         raise InputError(f'The demo needs {error.name}: pip install -c constraints.txt -e ".[demo]"') from None
     run_demo(load_settings(data_dir=data_dir), port=port, browser=browser)
+
+
+def _hand_over(context: typer.Context) -> None:
+    """Become `python -m training`: the trainer is a program of its own, and no room imports it."""
+    command = context.command.name or ""
+    os.execv(sys.executable, [sys.executable, "-m", "training", command, *context.args])  # noqa: S606
+
+
+# Options and `--help` are the trainer's own.
+_PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+
+@app.command(context_settings=_PASSED_ON)
+def train(context: typer.Context) -> None:
+    """Fine-tune an adapter on rows of dialogue; `persona-chat train --help` lists the options."""
+    _hand_over(context)
+
+
+@app.command(context_settings=_PASSED_ON)
+def evaluate(context: typer.Context) -> None:
+    """Measure how well an adapter plays personas; `persona-chat evaluate --help` lists the options."""
+    _hand_over(context)
 
 
 def main() -> NoReturn:

@@ -6,8 +6,10 @@ PersonaChatError
 ├── InputError             what was typed or given cannot be used
 │   └── PersonaTooLong     a persona that does not fit the prompt budget
 ├── SettingsError          a setting is missing or wrong
+├── TrainingFailed         a training ended without an adapter
 ├── CannotAnswer           a message that gets a polite line instead of a reply
 │   ├── EngineBusy         too many are waiting
+│   ├── EngineResting      the model is away while something is trained
 │   ├── ReplyTimeout       the deadline passed before there was a reply
 │   └── EngineFailed       the model thread failed or is gone
 └── CannotStart            the bot cannot run here as it is
@@ -56,6 +58,12 @@ class SettingsError(PersonaChatError):
     exit_code = 2
 
 
+class TrainingFailed(PersonaChatError):  # noqa: N818
+    """A training ended without an adapter; the text says why."""
+
+    exit_code = 12
+
+
 class CannotAnswer(PersonaChatError):  # noqa: N818
     """This message gets a polite line instead of a reply."""
 
@@ -65,6 +73,13 @@ class EngineBusy(CannotAnswer):
 
     def __init__(self) -> None:
         super().__init__("I am talking to a lot of people right now. Please try again in a moment.")
+
+
+class EngineResting(CannotAnswer):
+    """The model was let go of, to make room for a retraining."""
+
+    def __init__(self) -> None:
+        super().__init__("I am learning right now and cannot talk meanwhile. Please come back later.")
 
 
 class ReplyTimeout(CannotAnswer):

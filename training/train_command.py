@@ -1,0 +1,167 @@
+"""The command `train`: options in, a run folder out. Everything heavy is imported once the data is known to be good."""
+
+import os
+import signal
+import sys
+import threading
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+
+from persona_chat.engine.cores import share_cores
+from persona_chat.errors import InputError
+from persona_chat.settings import load_settings
+from training import card, rows
+from training.progress import Style, Teller
+from training.recipe import choose_recipe, read_override
+from training.run import CURVE, LOG, Outcome, Plan, open_folder, train
+
+_STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143}
+
+
+class Stop:
+    """Set by SIGINT or SIGTERM: the run ends after the step under way. A second signal ends it at once."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self.exit_code = 0
+        for number in _STOPPED:
+            signal.signal(number, self._asked)
+
+    def is_set(self) -> bool:
+        """Whether the run should end."""
+        return self._event.is_set()
+
+    def _asked(self, number: int, _frame: FrameType | None) -> None:
+        self.exit_code = _STOPPED[signal.Signals(number)]
+        self._event.set()
+        signal.signal(number, signal.SIG_DFL)
+
+
+def command(
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--data", help="Rows to learn from: a .jsonl, .jsonl.gz, .parquet or .csv file, or a hub id. Repeatable."
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="The run's folder; the adapter ends up in it.")] = Path("runs/new"),
+    base: Annotated[str | None, typer.Option("--base", help="A hub id, a folder, or `embedded`.")] = None,
+    recipe: Annotated[str | None, typer.Option("--recipe", help="`original` or `small`; else the base's own.")] = None,
+    steps: Annotated[int, typer.Option("--steps", min=0, help="How many steps; 0: the recipe's epochs.")] = 0,
+    row_limit: Annotated[int | None, typer.Option("--rows", min=1, help="At most so many rows of each source.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="The same seed trains the same adapter.")] = None,
+    change: Annotated[
+        list[str] | None, typer.Option("--set", help="Replace a field of the recipe: field=value.")
+    ] = None,
+    init: Annotated[Path | None, typer.Option("--init", help="Go on from this adapter's weights.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, exactly.")] = False,
+    precision: Annotated[str | None, typer.Option("--precision", help="nf4, bf16 or fp32; else what is best.")] = None,
+    data_dir: Annotated[Path | None, typer.Option("--data-dir", help="Where the converted model lies.")] = None,
+    progress: Annotated[
+        Style, typer.Option("--progress", help="bar, json (lines on standard output) or none.")
+    ] = "bar",
+    tied: Annotated[bool, typer.Option("--tied", help="End at once when standard input ends.")] = False,
+) -> None:
+    """Fine-tune an adapter on rows of dialogue."""
+    if tied:
+        _end_with_parent()
+    share_cores()
+    stop = Stop()
+    settings = load_settings(base=base, data_dir=data_dir, precision=precision)
+    plan = _plan(settings.base, data or [], recipe, steps, row_limit, seed, change or [], init, resume=resume)
+    plan = open_folder(out, plan, resume=resume)
+    if settings.base != plan.base:
+        settings = load_settings(base=plan.base, data_dir=data_dir, precision=precision)
+    found, report, sources = _read(plan)
+    _import_unsloth()
+    told = Teller(progress, out / LOG)
+    if progress == "bar":
+        _show_report(report)
+    try:
+        with told.shown():
+            outcome = train(out, plan, found, report, sources, settings, told, stop)
+    except Exception as error:
+        told("failed", text=str(error))
+        raise
+    _say_end(out, outcome, told, stop, quiet=progress != "bar")
+
+
+def _plan(
+    base: str,
+    data: list[str],
+    recipe: str | None,
+    steps: int,
+    row_limit: int | None,
+    seed: int | None,
+    changes: list[str],
+    init: Path | None,
+    *,
+    resume: bool,
+) -> Plan:
+    if not data and not resume:
+        raise InputError("Say what to learn from: --data FILE, or --data owner/name for a data set of the hub.")
+    from persona_chat.engine.base import CUDA_BASE, EMBEDDED
+
+    if base == "auto":
+        import torch
+
+        base = CUDA_BASE if torch.cuda.is_available() else EMBEDDED
+    name, chosen = choose_recipe(recipe, base, **dict(read_override(text) for text in changes))
+    if seed is not None:
+        chosen = replace(chosen, seed=seed)
+    sources = tuple(str(Path(source).resolve()) if Path(source).is_file() else source for source in data)
+    return Plan(base, sources, name, chosen, steps, row_limit, str(init.resolve()) if init else None)
+
+
+def _read(plan: Plan) -> tuple[list[rows.Row], rows.Report, list[card.Source]]:
+    found, report = rows.load(plan.data, plan.rows)
+    sources = []
+    for source in plan.data:
+        count = len(rows.read_rows(source, plan.rows)) if len(plan.data) > 1 else report.kept
+        sources.append(card.describe_source(source, count))
+    return found, report, sources
+
+
+def _import_unsloth() -> None:
+    """Import unsloth before trl, transformers and peft, which it changes; on CUDA only."""
+    import torch
+
+    if torch.cuda.is_available() and find_spec("unsloth") is not None:
+        import unsloth  # noqa: F401
+
+
+def _show_report(report: rows.Report) -> None:
+    typer.echo(f"{report.read:,} rows read, {report.kept:,} can be used.", err=True)
+    for reason, count in report.dropped.most_common():
+        typer.echo(f"  dropped, {reason}: {count:,} (the first: {report.places[reason]})", err=True)
+
+
+def _say_end(out: Path, outcome: Outcome, told: Teller, stop: Stop, *, quiet: bool) -> None:
+    if outcome.finished:
+        if not quiet:
+            typer.echo(f"The adapter is in {out}; the loss's curve is {out / CURVE}.")
+        return
+    text = (
+        f"Stopped after step {outcome.step} of {outcome.steps}; a checkpoint is kept. "
+        f"Go on with: persona-chat train --resume --out {out}"
+    )
+    told("stopped", step=outcome.step, text=text)
+    if not quiet:
+        typer.echo(text, err=True)
+    raise typer.Exit(stop.exit_code)
+
+
+def _end_with_parent() -> None:
+    """End this process, whatever it is doing, when whoever holds our standard input is gone."""
+
+    def watch(stream: Any) -> None:
+        while stream.read(4096):
+            pass
+        os._exit(1)
+
+    threading.Thread(target=watch, args=(sys.stdin.buffer.raw,), name="parent-watch", daemon=True).start()

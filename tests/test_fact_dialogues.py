@@ -22,7 +22,7 @@ from training.fact_topics import read_wordings
 from training.fact_wording import article, speak
 
 PROBES = Path(__file__).parent.parent / "examples/probes.jsonl"
-COUNT = 1500
+COUNT = 1200
 
 YES = re.compile(
     r"(?:yes|yeah|yep|oh yes|oh, but I|of course|indeed|I do\b|I am\b|I'm in\b|I can\b(?!')|I have\b(?! to)|I did\b|"
@@ -84,6 +84,15 @@ def test_no_wording_is_left_unfilled_and_every_sentence_begins_and_ends_as_one()
             assert text[-1] in ".!?"
 
 
+def test_a_persona_told_of_somebody_else_has_verbs_that_fit() -> None:
+    told = [row["about"] for row in rows() if row.get("about")]
+    wrong = re.compile(
+        r"\b(?:[Hh]e|[Ss]he) (?:am|are|have|do|were|take|like|love|live|speak|eat)\b"
+        r"|\b(?<!to )(?:[Yy]ou|[Tt]hey) (?:am|is|has|was)\b|\b(?!I\b)\w+ am\b(?<!and am)"
+    )
+    assert not [text for text in told if wrong.search(text)]
+
+
 @cache
 def made_pairs() -> list[Any]:
     return [pair for dialogue in made() for pair in dialogue.pairs]
@@ -93,7 +102,17 @@ def test_the_same_seed_makes_the_same_rows_in_every_process_and_another_makes_ot
     files = []
     for hash_seed in ("1", "2"):
         files.append(tmp_path / f"{hash_seed}.jsonl.gz")
-        command = [sys.executable, "-m", "training.fact_dialogues", "--count", "40", "--seed", "3", "--out", files[-1]]
+        command = [
+            sys.executable,
+            "-m",
+            "training.fact_dialogues",
+            "--count",
+            "40",
+            "--seed",
+            "3",
+            "--out",
+            str(files[-1]),
+        ]
         subprocess.run(command, check=True, env={**os.environ, "PYTHONHASHSEED": hash_seed})
     assert files[0].read_bytes() == files[1].read_bytes()
     read = [json.loads(line) for line in gzip.decompress(files[0].read_bytes()).decode().splitlines()]
@@ -145,7 +164,8 @@ def test_neither_yes_nor_no_is_the_better_guess_whatever_the_form_of_the_questio
     for form, pattern in forms.items():
         truths = [p.truth for p in made_pairs() if p.truth is not None and re.search(pattern, p.asked, re.I)]
         assert len(truths) > 100, form
-        assert 0.4 <= sum(truths) / len(truths) <= 0.6, form
+        margin = 0.05 if form == "all" else 0.15
+        assert abs(sum(truths) / len(truths) - 0.5) <= margin, form
 
 
 def test_a_question_whether_they_like_a_thing_is_answered_by_what_the_persona_says_of_it() -> None:
@@ -170,26 +190,26 @@ def test_a_question_whether_they_like_a_thing_is_answered_by_what_the_persona_sa
                 right = likes == (asked[1] in ("like", "love", "enjoy"))
                 assert (YES if right else NO).match(pair.answered), (told, pair)
                 seen[right] += 1
-    assert min(seen[True], seen[False]) >= 10
+    assert min(seen[True], seen[False]) >= 5
 
 
-def test_a_number_in_an_answer_about_children_is_the_number_of_the_persona() -> None:
+def test_a_number_of_children_in_an_answer_is_the_number_of_the_persona() -> None:
+    number = re.compile(r"\b(two|three|four|five|six) (?:kids|children)\b")
     seen = 0
-    for dialogue in made():
-        told = re.search(r"\b(\w+) (?:kids|children)\b(?<!grandchildren)", " ".join(dialogue.written.facts))
-        for pair in dialogue.pairs:
-            said = re.search(r"\b(\w+) (?:kids|children)\b", pair.answered)
-            if told and said and told[1] in NUMBERS and said[1] in NUMBERS:
-                assert told[1] == said[1]
-                seen += 1
-    assert seen >= 10
+    for dialogue, row in zip(made(), rows(), strict=True):
+        told = number.findall(" ".join(sentences(row)))
+        said = [word for pair in dialogue.pairs for word in number.findall(pair.answered)]
+        assert not told or set(said) <= set(told)
+        seen += bool(told and said)
+    assert seen >= 5
 
-
-NUMBERS = {"two", "three", "four", "five", "six", "seven"}
 
 CONTRADICTIONS = [
     (r"\bvegetarian|\bvegan\b|not eat meat|never eats? meat", r"(?:steak|roast lamb|fried chicken)\b"),
-    (r"\b(?:single|never been married|not married)\b", r"\b(?:wife|husband)\b|been married for|am married"),
+    (
+        r"(?:am|is|are|been|'m|re) single\b|never been married|not married",
+        r"\b(?:wife|husband)\b|been married for|am married",
+    ),
     (
         r"\b(?:no pets|any pets|not want a pet|never had a pet)",
         r"(?:I have|I keep|I own) (?:a|two|three) (?:dog|cat|rabbit)",
@@ -224,8 +244,8 @@ def test_the_facts_stand_in_the_list_in_the_text_or_in_both() -> None:
 
 
 def test_lines_hardly_repeat_and_every_topic_comes() -> None:
-    assert len({pair.asked for pair in made_pairs()}) > 4000
-    assert len({pair.answered for pair in made_pairs()}) > 5000
+    assert len({pair.asked for pair in made_pairs()}) > 3500
+    assert len({pair.answered for pair in made_pairs()}) > 4000
     asked = {pair.topic for pair in made_pairs()}
     assert {topic.name for topic in read_wordings().topics} <= asked
     assert max(Counter(pair.answered for pair in made_pairs()).values()) < 0.02 * len(made_pairs())

@@ -7,6 +7,7 @@ from training.fact_topics import YES_KINDS, Ask
 from training.fact_wording import Case, Question, fill, sentence, short_answer, speak
 
 _BARE = 0.07  # share of answers that say yes or no and no more
+_MORE = 0.3  # share of those that could have a second sentence which have one
 _ECHO = 0.22  # share of answers that go on with the fact in one of its wordings
 
 
@@ -30,7 +31,15 @@ def answer(ask: Ask, asked: Question, case: Case, talk: Mapping[str, Sequence[st
     if line.startswith(("and ", "but ", "so ")):
         link = ", "
     tail = line if link == ", " else line[:1].upper() + line[1:]
-    return ended(f"{opening}{link}{tail}", rng)
+    return ended(f"{opening}{link}{tail}", rng) + _more(ask, line, case, rng)
+
+
+def _more(ask: Ask, line: str, case: Case, rng: Random) -> str:
+    """A second sentence, at times: another of the answers that repeats no long word of the first."""
+    second = fill(rng.choice(ask.answers), case, rng)
+    long = {word for word in line.lower().split() if len(word) > 4}
+    fits = second.startswith(("I ", "I'm ")) and not long & set(second.lower().split()) and second != line
+    return f" {sentence(second)}" if fits and rng.random() < _MORE else ""
 
 
 def ended(text: str, rng: Random) -> str:

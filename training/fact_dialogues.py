@@ -17,13 +17,19 @@ from typing import Any
 from persona_chat.errors import InputError
 from training.fact_answers import answer
 from training.fact_persona import MadePersona, Written, make_persona, write
-from training.fact_topics import INDIRECT_KINDS, NO_KINDS, YES_KINDS, Ask, Unknown, Wordings, read_wordings
+from training.fact_topics import INDIRECT_KINDS, NO_KINDS, NO_TOPIC, YES_KINDS, Ask, Unknown, Wordings, read_wordings
 from training.fact_wording import Case, Question, fill, question, sentence
 
 PROBES = Path(__file__).parent.parent / "examples/probes.jsonl"
 
 PAIRS = (4, 7)
 WORDS = 25  # of an answer
+
+_SMALL_WORD = re.compile(
+    r"(?:am|and|any|are|at|can|could|did|do|does|don't|aren't|have|how|in|is|isn't|it|it's|let|let's|my|on|shall|should|so|"
+    r"somebody|surely|tell|the|there|there's|were|what|what's|when|where|which|who|why|will|would|you|you're|your)\b",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,7 @@ def held_out_texts(probes: Path) -> frozenset[str]:
         texts.update(probe["persona_b"])
         texts.update(re.split(r"(?<=[.!?])\s+", probe["about"]))
         texts.update(turn.removeprefix("Persona A:") for turn in probe["dialogue"] if turn.startswith("Persona A:"))
-    return frozenset(normal(text) for text in texts)
+    return frozenset(normal(text) for text in texts if text)
 
 
 def normal(text: str) -> str:
@@ -97,12 +103,16 @@ class _Maker:
     def __init__(self, wordings: Wordings, rng: Random, allowed: Callable[[str], bool]) -> None:
         self._wordings, self._talk, self._rng = wordings, wordings.talk, rng
         self._allowed = allowed
-        # How many more affirmed than denied answers there are: the next choice leans the other way.
-        self._lean = 0
+        # Whether the last answer ended with a question to Person A.
+        self._asked_back = False
+        # How many more affirmed than denied answers there are, direct and indirect: the next leans the other way.
+        self._lean = {False: 0, True: 0}
 
     def dialogue(self) -> FactDialogue:
+        """Make the next dialogue."""
+        self._asked_back = False
         persona = make_persona(self._wordings, self._rng, self._allowed)
-        written = write(persona, self._wordings, self._rng)
+        written = write(persona, self._wordings, self._rng, self._allowed)
         pairs: list[Pair] = []
         if self._rng.random() < 0.4:
             pairs.append(self._small_talk("greeting", "greeting_answer"))
@@ -121,7 +131,7 @@ class _Maker:
         if written.named and self._rng.random() < 0.4:
             pairs.append(self._about_name(persona))
         for _ in range(wanted):
-            if self._rng.random() < 0.1 and (pair := self._unknown(persona, used)) is not None:
+            if self._rng.random() < 0.1 and (pair := self._unknown(persona, used, first=not pairs)) is not None:
                 pairs.append(pair)
                 continue
             choice = self._choose(persona.cases, used, asked)
@@ -142,11 +152,12 @@ class _Maker:
         ]
         if not fresh:
             return None
-        yes, no = (40, 20) if self._lean < 0 else (20, 40)
+        indirect = self._rng.random() < 0.4
+        yes, no = (45, 15) if self._lean[indirect] < 0 else (15, 45)
         kinds = self._rng.choices((frozenset({"open"}), YES_KINDS, NO_KINDS), (40, yes, no))[0]
+        if "open" not in kinds:
+            kinds = kinds & INDIRECT_KINDS if indirect else kinds - INDIRECT_KINDS
         fitting = [(case, ask) for case, ask in fresh if ask.kind in kinds] or fresh
-        if self._rng.random() < 0.4:
-            fitting = [(case, ask) for case, ask in fitting if ask.kind in INDIRECT_KINDS] or fitting
         fewest = min(asked.get(case.topic.name, 0) for case, _ in fitting)
         return self._rng.choice([pair for pair in fitting if asked.get(pair[0].topic.name, 0) == fewest])
 
@@ -161,8 +172,12 @@ class _Maker:
             return []
         truth = True if ask.kind in YES_KINDS else False if ask.kind in NO_KINDS else None
         if truth is not None:
-            self._lean += 1 if truth else -1
-        pairs = [Pair(self._typed(asked, first=first), answered, truth, case.topic.name)]
+            self._lean[ask.kind in INDIRECT_KINDS] += 1 if truth else -1
+        line = self._typed(asked, first=first)
+        if ask.kind in ("open", "yes", "no") and not ask.then_questions and rng.random() < 0.06:
+            answered = f"{answered} {rng.choice(self._talk['asks_back'])}"
+            self._asked_back = True
+        pairs = [Pair(line, answered, truth, case.topic.name)]
         if ask.then_questions and rng.random() < 0.45:
             then = Question(sentence(fill(rng.choice(ask.then_questions), case, rng)))
             if self._allowed(then.text):
@@ -173,7 +188,10 @@ class _Maker:
     def _typed(self, asked: Question, *, first: bool) -> str:
         """The question as somebody types it: a word on the answer before it at times, or all in small letters."""
         text = asked.text
-        if not first and self._rng.random() < 0.25:
+        if self._asked_back:
+            self._asked_back = False
+            text = f"{self._rng.choice(self._talk['asked_back'])} {text}"
+        elif not first and self._rng.random() < 0.25:
             text = _after(self._rng.choice(self._talk["reaction"]), text)
         elif first and self._rng.random() < 0.08:
             text = _after(self._rng.choice(("Hi!", "Hey,", "Hello!", "Hi,")), text)
@@ -183,35 +201,36 @@ class _Maker:
         return text if self._allowed(text) else _after("Well,", text)
 
     def _about_name(self, persona: MadePersona) -> Pair:
-        case = Case(persona.cases[0].topic, {"name": persona.name}, self._wordings.lists, self._rng, {persona.name})
+        case = Case(NO_TOPIC, {"name": persona.name}, self._wordings.lists, self._rng, {persona.name})
         kind = self._rng.choice(("name", "name_yes", "name_no"))
         asked = fill(self._rng.choice(self._talk[f"{kind}_question"]), case, self._rng)
         told = fill(self._rng.choice(self._talk[f"{kind}_answer"]), case, self._rng)
         truth = {"name": None, "name_yes": True, "name_no": False}[kind]
-        self._lean += {None: 0, True: 1, False: -1}[truth]
+        self._lean[False] += {None: 0, True: 1, False: -1}[truth]
         return Pair(sentence(asked), sentence(told), truth, "name")
 
-    def _unknown(self, persona: MadePersona, used: set[int]) -> Pair | None:
+    def _unknown(self, persona: MadePersona, used: set[int], *, first: bool) -> Pair | None:
         spoken = {group for case in persona.cases for group in (*case.topic.groups, *case.topic.tags)}
         free = [item for item in self._wordings.unknown if id(item) not in used and not item.groups & spoken]
         if not free:
             return None
         item: Unknown = self._rng.choice(free)
         used.add(id(item))
-        case = Case(persona.cases[0].topic, {}, self._wordings.lists, self._rng)
+        case = Case(NO_TOPIC, {}, self._wordings.lists, self._rng)
         asked = Question(sentence(fill(self._rng.choice(item.questions), case, self._rng)))
         return Pair(
-            self._typed(asked, first=False), sentence(fill(self._rng.choice(item.answers), case, self._rng)), None
+            self._typed(asked, first=first), sentence(fill(self._rng.choice(item.answers), case, self._rng)), None
         )
 
     def _small_talk(self, asked: str, answered: str) -> Pair:
-        case = Case(self._wordings.topics[0], {}, self._wordings.lists, self._rng)
+        case = Case(NO_TOPIC, {}, self._wordings.lists, self._rng)
         texts = [fill(self._rng.choice(self._talk[key]), case, self._rng) for key in (asked, answered)]
         return Pair(sentence(texts[0]), sentence(texts[1]), None)
 
 
 def _after(word: str, text: str) -> str:
-    inner = word[-1] in ",:" and re.match(r"(?:I\b|[A-Z]\w* is (?:your|that))", text) is None
+    """The text after "By the way," and the like: with a small letter, unless it begins with "I" or a name."""
+    inner = word[-1] in ",:" and _SMALL_WORD.match(text)
     return f"{word} {text[:1].lower() + text[1:] if inner else text}"
 
 

@@ -1,13 +1,16 @@
 """A made-up persona: cases of topics that go together, and its facts as a list, as a text about it, or as both."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from training.fact_topics import Topic, Wordings
-from training.fact_wording import Case, fill, sentence, speak
+from training.fact_topics import NO_TOPIC, Topic, Wordings
+from training.fact_wording import Case, fill, speak
 
 FACTS = (3, 7)
+
+_SENTENCES = re.compile(r"(?<=[.!?])\s+")
 
 _PARENTS = {"he": "father", "she": "mother", "they": "parent"}
 
@@ -53,8 +56,18 @@ def make_persona(wordings: Wordings, rng: Random, allowed: Callable[[str], bool]
     return MadePersona(name, pronoun, tuple(chosen), tuple(sources))
 
 
-def write(persona: MadePersona, wordings: Wordings, rng: Random) -> Written:
-    """Write the facts down: in half of the cases as a list, else in `about`, or some here and some there."""
+def write(persona: MadePersona, wordings: Wordings, rng: Random, allowed: Callable[[str], bool]) -> Written:
+    """Write the facts down: in half of the cases as a list, else in `about`, or some here and some there.
+
+    Every sentence is `allowed`.
+    """
+    while True:
+        written = _written(persona, wordings, rng)
+        if all(allowed(text) for text in (*written.facts, *_SENTENCES.split(written.about))):
+            return written
+
+
+def _written(persona: MadePersona, wordings: Wordings, rng: Random) -> Written:
     place = rng.choices(("list", "about", "both"), (48, 30, 22))[0]
     order = rng.sample(range(len(persona.sources)), len(persona.sources))
     told = {"list": 0, "about": len(order), "both": rng.randint(1, len(order) - 1)}[place]
@@ -79,7 +92,7 @@ def _about(persona: MadePersona, order: Sequence[int], wordings: Wordings, rng: 
     rest = [persona.sources[i] for i in order if persona.cases[i].topic.name not in told]
     texts = []
     if opening:
-        intro = Case(persona.cases[0].topic, dict(values), wordings.lists, rng)
+        intro = Case(NO_TOPIC, dict(values), wordings.lists, rng)
         texts.append(speak(fill(opening, intro, rng), person, rng))
     for source in _joined(rest, rng):
         name = persona.name if third and (not texts or rng.random() < 0.1) else ""
@@ -104,7 +117,7 @@ def _joined(sources: Sequence[str], rng: Random) -> list[str]:
             joined[-1] = f"{last.removesuffix('.')} and {source.removeprefix('I ')}"
         else:
             joined.append(source)
-    return [sentence(source) for source in joined]
+    return joined
 
 
 def _case(topic: Topic, pronoun: str, wordings: Wordings, rng: Random, taken: set[str]) -> Case:
@@ -122,8 +135,17 @@ def _overlap(case: Case, chosen: Sequence[Case]) -> bool:
     mine = case.values.get("thing")
     if mine and any(mine == other.values.get("thing") for other in chosen):
         return True
+    name = case.topic.name.split()[0]
+    if any(_subject(case) & _subject(other) for other in chosen if other.topic.name.split()[0] == name):
+        return True
     tags, out = _tags(case), _out(case)
     return any(tags & _out(other) or _tags(other) & out for other in chosen)
+
+
+def _subject(case: Case) -> set[str]:
+    """The words that say what one of several cases of a topic is about: two favourite colours would be one too many."""
+    words = {word for field in list(case.topic.values[0])[:2] for word in case.values[field].lower().split()}
+    return words - {"very", "quite", "always", "the", "a"}
 
 
 def _tags(case: Case) -> set[str]:

@@ -50,6 +50,10 @@ class Topic:
     weight: int = 1
 
 
+# For lines that belong to no topic, such as a greeting.
+NO_TOPIC = Topic("", frozenset(), frozenset(), frozenset(), ({},), (), ())
+
+
 @dataclass(frozen=True)
 class Unknown:
     """Questions about things of which no fact speaks; not asked of a persona with a topic of these groups."""

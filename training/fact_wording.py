@@ -212,6 +212,8 @@ def _claim(claim: str, tag: str, rng: Random) -> str:
             f"{claim}, I suppose?",
             f"I guess {claim}?",
             f"is it true that {claim}?",
+            f"is it true that {claim}?",
+            f"is it true that {claim}?",
             f"somebody told me that {claim}.",
             f"I heard {claim}, is that so?",
             f"am I right that {claim}?",

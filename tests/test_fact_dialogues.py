@@ -279,3 +279,11 @@ def test_articles_go_by_sound() -> None:
         "one",
     ]
     assert [article(word) for word in words] == ["an", "a", "an", "an", "an", "an", "an", "an", "a", "a"]
+
+
+def test_every_field_of_a_topic_is_used() -> None:
+    for topic in read_wordings().topics:
+        asks = [line for ask in topic.asks for line in (*ask.questions, *ask.answers, *ask.then_answers)]
+        text = " ".join([*topic.facts, *asks, *topic.values[0].values()])
+        unused = [field for field in topic.values[0] if not re.search(rf"\{{(?:a )?{field}[23]?\}}", text)]
+        assert set(unused) <= {"thing", "tag", "out"}, topic.name

@@ -1,5 +1,6 @@
 """Answers: an opening that agrees or not, as the facts have it, and then the words of the topic or the fact itself."""
 
+import re
 from collections.abc import Mapping, Sequence
 from random import Random
 
@@ -37,8 +38,8 @@ def answer(ask: Ask, asked: Question, case: Case, talk: Mapping[str, Sequence[st
 def _more(ask: Ask, line: str, case: Case, rng: Random) -> str:
     """A second sentence, at times: another of the answers that repeats no long word of the first."""
     second = fill(rng.choice(ask.answers), case, rng)
-    long = {word for word in line.lower().split() if len(word) > 4}
-    fits = second.startswith(("I ", "I'm ")) and not long & set(second.lower().split()) and second != line
+    words, others = (set(re.findall(r"[\w'-]{5,}", text.lower())) for text in (line, second))
+    fits = second.startswith(("I ", "I'm ")) and not words & others and second != line
     return f" {sentence(second)}" if fits and rng.random() < _MORE else ""
 
 

@@ -131,7 +131,7 @@ class _Maker:
         if written.named and self._rng.random() < 0.4:
             pairs.append(self._about_name(persona))
         for _ in range(wanted):
-            if self._rng.random() < 0.1 and (pair := self._unknown(persona, used, first=not pairs)) is not None:
+            if self._rng.random() < 0.09 and (pair := self._unknown(persona, used, first=not pairs)) is not None:
                 pairs.append(pair)
                 continue
             choice = self._choose(persona.cases, used, asked)

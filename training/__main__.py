@@ -1,24 +1,19 @@
-"""`python -m training`: the trainer and the evaluator."""
+"""`python -m training`: train an adapter, evaluate one. A program of its own: a crash of it stays out of the bot."""
 
 import typer
 
 from persona_chat import cli
-from training.evaluate_command import evaluate
+from training import evaluate_command, train_command
 
 app = typer.Typer(
-    name="training",
+    name="python -m training",
     help="Train adapters and measure them.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command()(evaluate)
-
-
-@app.callback()
-def _program() -> None:
-    """Make `evaluate` a command also while it is the only one."""
-
+app.command("train")(train_command.command)
+app.command("evaluate")(evaluate_command.evaluate)
 
 if __name__ == "__main__":
     cli.main(app)

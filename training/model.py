@@ -12,6 +12,7 @@ import torch
 
 from persona_chat.adapters import CONFIG, WEIGHTS, Adapter, read_adapter, refuse
 from persona_chat.engine import base, embedded
+from persona_chat.engine.cores import available_cores
 from persona_chat.errors import BaseUnavailable
 from persona_chat.settings import Settings
 from training.recipe import Recipe
@@ -61,6 +62,7 @@ def _by_peft(settings: Settings, choice: base.BaseChoice, recipe: Recipe, adapte
     from peft import LoraConfig, get_peft_model
     from transformers import set_seed
 
+    torch.set_num_threads(settings.threads or available_cores())
     tokenizer = base.load_tokenizer(choice, settings.data_dir)
     loaded = base.load(choice, settings.data_dir, tokenizer)
     for module in loaded.model.modules():

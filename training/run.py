@@ -1,8 +1,10 @@
 """One training, from checked rows to an adapter folder. It knows no command line and no Discord."""
 
 import errno
+import fcntl
 import json
 import math
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +14,7 @@ from statistics import median
 from typing import Any
 
 from persona_chat.adapters import CARD
+from persona_chat.engine.base import quiet
 from persona_chat.errors import InputError, PersonaChatError, TrainingFailed
 from persona_chat.settings import Settings
 from training import card, examples
@@ -75,6 +78,21 @@ def open_folder(folder: Path, plan: Plan, *, resume: bool) -> Plan:
         raise InputError(f"{folder} holds no run to go on with. Leave out --resume to begin one.") from None
 
 
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Hold the run's folder. Raises InputError while another process trains in it."""
+    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        raise InputError(f"Another training works in {folder}. Wait for it, or stop it.") from None
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
 def train(
     folder: Path,
     plan: Plan,
@@ -101,8 +119,9 @@ def train(
     if len(kept) < FEWEST:
         raise InputError(f"{len(kept)} usable rows are too few to learn from; at least {FEWEST} are needed.")
     with _explained(folder):
-        from training import model
-        from training.stepping import steps_of, take_steps
+        with quiet():  # bitsandbytes logs while it is imported
+            from training import model
+            from training.stepping import steps_of, take_steps
 
         trainee = model.prepare(settings, recipe, Path(plan.init) if plan.init else None)
         renderer = examples.Renderer(trainee.tokenizer, trainee.eos_id, recipe)

@@ -1,24 +1,23 @@
 """The command `train`: options in, a run folder out. Everything heavy is imported once the data is known to be good."""
 
-import os
 import signal
-import sys
 import threading
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from persona_chat.engine.cores import share_cores
-from persona_chat.errors import InputError
+from persona_chat.errors import InputError, PersonaChatError
 from persona_chat.settings import load_settings
 from training import card, rows
 from training.progress import Style, Teller
 from training.recipe import choose_recipe, read_override
-from training.run import CURVE, LOG, Outcome, Plan, open_folder, train
+from training.run import CURVE, LOG, Outcome, Plan, alone_in, open_folder, train
+from training.tied import end_with_standard_input
 
 _STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
@@ -69,7 +68,7 @@ def command(
 ) -> None:
     """Fine-tune an adapter on rows of dialogue."""
     if tied:
-        _end_with_parent()
+        end_with_standard_input()
     share_cores()
     stop = Stop()
     settings = load_settings(base=base, data_dir=data_dir, precision=precision)
@@ -83,9 +82,9 @@ def command(
     if progress == "bar":
         _show_report(report)
     try:
-        with told.shown():
+        with alone_in(out), told.shown():
             outcome = train(out, plan, found, report, sources, settings, told, stop)
-    except Exception as error:
+    except PersonaChatError as error:
         told("failed", text=str(error))
         raise
     _say_end(out, outcome, told, stop, quiet=progress != "bar")
@@ -154,14 +153,3 @@ def _say_end(out: Path, outcome: Outcome, told: Teller, stop: Stop, *, quiet: bo
     if not quiet:
         typer.echo(text, err=True)
     raise typer.Exit(stop.exit_code)
-
-
-def _end_with_parent() -> None:
-    """End this process, whatever it is doing, when whoever holds our standard input is gone."""
-
-    def watch(stream: Any) -> None:
-        while stream.read(4096):
-            pass
-        os._exit(1)
-
-    threading.Thread(target=watch, args=(sys.stdin.buffer.raw,), name="parent-watch", daemon=True).start()

@@ -13,12 +13,14 @@ from persona_chat import template
 from persona_chat.adapters import read_adapter
 from persona_chat.engine import base
 from persona_chat.engine.loaded import Loaded, form_of, load, with_adapter
+from persona_chat.engine.memory import give_back
 from persona_chat.engine.reply import EngineFacts, Progress, Reply, ReplyRequest, Sampling, Wait, plainly
 from persona_chat.engine.thread import ModelThread
 from persona_chat.engine.tokens import Tokens
 from persona_chat.errors import (
     BaseUnavailable,
     EngineFailed,
+    EngineResting,
     PersonaChatError,
     ReplyTimeout,
     trace,
@@ -61,6 +63,7 @@ class LocalEngine:
         self._tokens: Tokens | None = None
         self._tokens_lock = threading.Lock()
         self._closing = threading.Event()
+        self._resting = False
 
     async def start(self) -> EngineFacts:
         """Load the base and the adapter. Raises BaseUnavailable or AdapterRefused."""
@@ -76,6 +79,8 @@ class LocalEngine:
         """Answer the dialogue's last turn; see ReplyEngine."""
         if self._thread is None:
             raise EngineFailed
+        if self._resting:
+            raise EngineResting
         asked = time.monotonic()
         stop = threading.Event()
         try:
@@ -104,6 +109,18 @@ class LocalEngine:
         if self._thread is None:
             raise EngineFailed
         return await self._run(self._thread.submit(lambda: self._exchange(adapter), always=True))
+
+    async def rest(self) -> None:
+        """Let go of the model until `wake`, after the replies that wait already; see ReplyEngine."""
+        if self._thread is None:
+            raise EngineFailed
+        self._resting = True
+        await self._run(self._thread.submit(self._let_go, always=True))
+
+    async def wake(self) -> None:
+        """Load the model again; see ReplyEngine."""
+        await self.start()
+        self._resting = False
 
     async def close(self) -> None:
         """Let go of the model. Whoever still waits gets EngineFailed. Safe to call twice."""
@@ -135,6 +152,12 @@ class LocalEngine:
     def _load(self) -> EngineFacts:
         self._loaded = load(self._settings, self._adapter, self._tokenizer, self._tell)
         return self._loaded.facts
+
+    def _let_go(self) -> None:
+        if self._loaded is not None:
+            self._adapter = self._loaded.adapter.folder if self._loaded.adapter is not None else None
+            self._loaded = None
+            give_back()
 
     def _exchange(self, folder: Path | None) -> str | None:
         if self._loaded is None:

@@ -87,9 +87,9 @@ class ReplyEngine(Protocol):
     async def reply(self, request: ReplyRequest) -> Reply:
         """Answer the dialogue's last turn.
 
-        Raises EngineBusy when too many wait, ReplyTimeout past the deadline, EngineFailed when the model
-        failed, and InputError when the last turn is too long. Cancelling the awaiting task stops the model's
-        work within one token.
+        Raises EngineBusy when too many wait, EngineResting after `rest`, ReplyTimeout past the deadline,
+        EngineFailed when the model failed, and InputError when the last turn is too long. Cancelling the awaiting
+        task stops the model's work within one token.
         """
         ...
 
@@ -106,6 +106,14 @@ class ReplyEngine(Protocol):
 
         Replies that are under way are finished first. Raises AdapterRefused, and goes on with the one it had.
         """
+        ...
+
+    async def rest(self) -> None:
+        """Let go of the model for a while: until `wake`, replies raise EngineResting. Safe to call twice."""
+        ...
+
+    async def wake(self) -> None:
+        """Load the model again after `rest`, under the adapter it had. Raises what `start` raises."""
         ...
 
     async def close(self) -> None:

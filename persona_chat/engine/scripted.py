@@ -7,7 +7,7 @@ from pathlib import Path
 from persona_chat import template
 from persona_chat.adapters import read_adapter
 from persona_chat.engine.reply import EngineFacts, Finish, Reply, ReplyRequest
-from persona_chat.errors import EngineFailed, ReplyTimeout
+from persona_chat.errors import EngineFailed, EngineResting, ReplyTimeout
 from persona_chat.persona import Persona
 
 
@@ -15,7 +15,8 @@ class ScriptedEngine:
     """A ReplyEngine whose words come from a function; a returned exception is raised.
 
     Tokens are words between spaces. `requests` are all that were asked, `cancelled` those given up by the caller.
-    An adapter's folder is checked and its name stands in replies; it changes nothing else.
+    An adapter's folder is checked and its name stands in replies; it changes nothing else. `used` are all that
+    were asked for, `adapter` the name of the last that was sound.
     """
 
     def __init__(
@@ -35,7 +36,9 @@ class ScriptedEngine:
         self._closing = asyncio.Event()
         self.requests: list[ReplyRequest] = []
         self.cancelled: list[ReplyRequest] = []
-        self._adapter: str | None = None
+        self.adapter: str | None = None
+        self.used: list[Path | None] = []
+        self._resting = False
 
     async def start(self) -> EngineFacts:
         """Say what runs; there is nothing to load."""
@@ -43,6 +46,8 @@ class ScriptedEngine:
 
     async def reply(self, request: ReplyRequest) -> Reply:
         """Answer from the script after the delay; a longer delay than the deadline is a ReplyTimeout."""
+        if self._resting:
+            raise EngineResting
         self.requests.append(request)
         prompt, turns = self._fit(request)
         try:
@@ -64,7 +69,7 @@ class ScriptedEngine:
             waited_s=0.0,
             first_token_s=self._delay_s,
             total_s=self._delay_s,
-            adapter=self._adapter,
+            adapter=self.adapter,
         )
 
     async def prompt(self, request: ReplyRequest) -> str:
@@ -77,8 +82,19 @@ class ScriptedEngine:
 
     async def use(self, adapter: Path | None) -> str | None:
         """Check the folder, and say from now on that it writes the replies."""
-        self._adapter = None if adapter is None else (await asyncio.to_thread(read_adapter, adapter)).name
-        return self._adapter
+        if self._closing.is_set():
+            raise EngineFailed
+        self.used.append(adapter)
+        self.adapter = None if adapter is None else (await asyncio.to_thread(read_adapter, adapter)).name
+        return self.adapter
+
+    async def rest(self) -> None:
+        """Answer nobody until `wake`."""
+        self._resting = True
+
+    async def wake(self) -> None:
+        """Answer again."""
+        self._resting = False
 
     async def close(self) -> None:
         """End every reply that is still being thought about with EngineFailed."""

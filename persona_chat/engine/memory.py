@@ -1,0 +1,41 @@
+"""How much memory models may still take, and giving back what one had. Importing it imports no torch."""
+
+import ctypes
+import gc
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def free_bytes(device: str) -> int:
+    """Return how much memory is free for models on `cpu`, or on a device such as `cuda:0`."""
+    if device == "cpu":
+        return min(psutil.virtual_memory().available, _allowed())
+    import torch
+
+    return int(torch.cuda.mem_get_info(device)[0])
+
+
+def give_back() -> None:
+    """Give back what models that nobody refers to any more had in memory."""
+    import torch
+
+    gc.collect()  # models are full of cycles
+    with suppress(AttributeError, OSError):  # only glibc keeps what was freed, and has this to let go of it
+        ctypes.CDLL(None).malloc_trim(0)
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _allowed() -> int:
+    """What a container's limit leaves; without one, no bound."""
+    with suppress(OSError, ValueError):
+        limit = int((_CGROUP / "memory.max").read_text())
+        stats = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
+        # Files that were read lately count as used, and go when something else needs the room.
+        used = int((_CGROUP / "memory.current").read_text()) - int(stats["inactive_file"])
+        return max(0, limit - used)
+    return 2**62

@@ -93,7 +93,8 @@ def schedule(rows: Sequence[Row], renderer: Renderer, recipe: Recipe, steps: int
     Each pass over the rows has an order and a placing of facts of its own. Rows of like length stand together, for
     short ones should not wait for long ones, and the groups are shuffled.
     """
-    draw, made = random.Random(recipe.seed), []  # noqa: S311  not for secrets
+    draw = random.Random(recipe.seed)  # noqa: S311  not for secrets
+    made: list[Example] = []
     wanted = steps * recipe.rows_per_step
     while len(made) < wanted:
         order = list(rows)

@@ -37,9 +37,13 @@ def _shared(input_ids: torch.Tensor, labels: torch.Tensor) -> int:
 def _hidden(decoder: Any, input_ids: torch.Tensor, shared: int) -> torch.Tensor:
     """Return the last hidden states [rows, tokens - shared, width]. Pads come last, where nothing looks at them."""
     if shared == 0:
-        return decoder(input_ids=input_ids, use_cache=False).last_hidden_state
+        whole: torch.Tensor = decoder(input_ids=input_ids, use_cache=False).last_hidden_state
+        return whole
     cache = decoder(input_ids=input_ids[:1, :shared], use_cache=True).past_key_values
     for layer in cache.layers:
         layer.keys = layer.keys.expand(len(input_ids), -1, -1, -1)
         layer.values = layer.values.expand(len(input_ids), -1, -1, -1)
-    return decoder(input_ids=input_ids[:, shared:], past_key_values=cache, use_cache=True).last_hidden_state
+    rest: torch.Tensor = decoder(
+        input_ids=input_ids[:, shared:], past_key_values=cache, use_cache=True
+    ).last_hidden_state
+    return rest

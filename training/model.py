@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from persona_chat.adapters import CONFIG, WEIGHTS, Adapter, read_adapter, refuse
+from persona_chat.bases import EMBEDDED
 from persona_chat.engine import base, embedded
 from persona_chat.engine.cores import available_cores
 from persona_chat.errors import BaseUnavailable
@@ -187,7 +188,7 @@ def trainable(model: Any) -> dict[str, torch.Tensor]:
 def base_sha256(choice: base.BaseChoice, data_dir: Path) -> str | None:
     """Return a hash of the base's weights: of its files where they lie here, None for a hub id."""
     source = Path(base.folder_of(choice, data_dir))
-    if choice.base == base.EMBEDDED:
+    if choice.base == EMBEDDED:
         marker = json.loads((source / embedded.MARKER).read_text(encoding="utf-8"))
         return str(marker["source_sha256"])
     if not source.is_dir():

@@ -110,14 +110,14 @@ def train(
     """
     if (folder / CARD).is_file():  # the last thing an earlier try did not get to
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-        steps, values = losses(folder / LOG)
-        return Outcome(steps[-1], steps[-1], values[-1], finished=True)
+        taken, values = losses(folder / LOG)
+        return Outcome(taken[-1], taken[-1], values[-1], finished=True)
     recipe = plan.recipe
     kept = [row for row in rows if not row.held_out]
     if recipe.loss_on == "every B turn":
         kept = examples.longest_of_each(kept)
-    if len(kept) < FEWEST:
-        raise InputError(f"{len(kept)} usable rows are too few to learn from; at least {FEWEST} are needed.")
+    if len(rows) < FEWEST or not kept:
+        raise InputError(f"{len(rows)} usable rows are too few to learn from; at least {FEWEST} are needed.")
     with _explained(folder):
         with quiet():  # bitsandbytes logs while it is imported
             from training import model

@@ -104,7 +104,8 @@ def _plan(
 ) -> Plan:
     if not data and not resume:
         raise InputError("Say what to learn from: --data FILE, or --data owner/name for a data set of the hub.")
-    from persona_chat.engine.base import CUDA_BASE, EMBEDDED
+    from persona_chat.bases import EMBEDDED
+    from persona_chat.engine.base import CUDA_BASE
 
     if base == "auto":
         import torch

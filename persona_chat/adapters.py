@@ -127,6 +127,8 @@ def _read_config(folder: Path) -> dict[str, Any]:
             refuse(folder, f"`{field}` of its {CONFIG} is not {_listed(allowed)}.")
     # An empty value in any form is "off"; 0 is not among them, for no field of PEFT uses it so.
     for field in sorted(set(config) - _HARMLESS - set(_MUST_BE) - _READ):
+        if field == "auto_mapping" and _of_transformers(config[field]):
+            continue
         if config[field] not in (None, False, "", [], {}):
             refuse(folder, f"`{field}` of its {CONFIG} is set, and such adapters are not served.")
     if not _is_number(config.get("r")) or not isinstance(config["r"], int) or config["r"] < 1:
@@ -141,6 +143,11 @@ def _read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(modules, list) or not modules or not all(isinstance(module, str) for module in modules):
         refuse(folder, f"`target_modules` of its {CONFIG} is not a list of names.")
     return config
+
+
+def _of_transformers(mapping: object) -> bool:
+    """Whether it names a class of transformers, which unsloth notes; nothing is imported for it."""
+    return isinstance(mapping, dict) and str(mapping.get("parent_library")).startswith("transformers.")
 
 
 def _versioned(folder: Path, digest: str, config: Mapping[str, Any], form: str) -> str:
@@ -214,7 +221,7 @@ def _check_shapes(adapter: Adapter) -> None:
             refuse(adapter.folder, f"{key} has the shape {list(shape)}, which does not fit rank {adapter.rank}.")
         layers.add(int(match[2]))
         modules.setdefault(match[1], set()).add(match[4])
-    if layers != set(range(len(layers))) or len(modules) != len(layers) * len(adapter.target_modules):
+    if not layers or layers != set(range(len(layers))) or len(modules) != len(layers) * len(adapter.target_modules):
         refuse(adapter.folder, "some of its tensors are missing.")
     for module, halves in modules.items():
         if halves != {"A", "B"}:

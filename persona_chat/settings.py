@@ -124,7 +124,7 @@ class Settings(BaseSettings):
         ".parquet in it. Without it, `training` in the data folder.",
     )
     retrain_steps: int = Field(
-        100,
+        40,
         ge=1,
         le=100_000,
         description="How many steps of 8 rows a retraining takes. More learns more, and takes longer.",

@@ -100,7 +100,8 @@ def load(sources: Sequence[str], limit: int | None = None) -> tuple[list[Row], R
             report.read += 1
             try:
                 row = read_row(record)
-                key = (row.persona, tuple(turn.text for turn in row.dialogue), row.reference)
+                # A side of a persona-swap pair may be the same row as that of another pair.
+                key = (row.persona, tuple(turn.text for turn in row.dialogue), row.reference, row.pair_id)
                 if key in seen:
                     raise _UnusableError("duplicate")
             except _UnusableError as error:

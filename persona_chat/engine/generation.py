@@ -1,9 +1,12 @@
-"""One reply's token loop: how the next token is drawn and when to stop. Runs on the model thread only."""
+"""The token loop of a reply, or of several at once: how the next token is drawn and when to stop.
+
+In the bot it runs on the model thread only.
+"""
 
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,14 +48,19 @@ class Completion:
 class Stopping:
     """A stopping criterion: end of the reply, cancelled, or deadline, looked at after every token.
 
-    It notes when the first token came and whether the deadline was what ended the row.
+    It notes when the first token came, with how many new tokens each row's reply had ended (None: not yet), and
+    whether the deadline was what ended the others.
     """
 
-    def __init__(self, prompt_tokens: int, decode: Callable[[Sequence[int]], str], limits: Limits) -> None:
-        self._prompt_tokens = prompt_tokens
+    def __init__(
+        self, prompts: torch.Tensor, decode: Callable[[Sequence[int]], str], eos_ids: Set[int], limits: Limits
+    ) -> None:
+        self._prompt_tokens = prompts.shape[1]
         self._decode = decode
+        self._eos_ids = eos_ids
         self._limits = limits
         self.first_token_at = 0.0
+        self.ended_with: list[int | None] = [None] * len(prompts)
         self.too_late = False
 
     def __call__(self, input_ids: torch.Tensor, _scores: Any, **_: Any) -> torch.Tensor:
@@ -60,12 +68,15 @@ class Stopping:
         self.first_token_at = self.first_token_at or time.monotonic()
         self.too_late = self._limits.passed()
         all_done = self.too_late or self._limits.stopped()
-        done = [all_done or self.ended(row) for row in input_ids[:, self._prompt_tokens :].tolist()]
+        for row, new_tokens in enumerate(input_ids[:, self._prompt_tokens :].tolist()):
+            if self.ended_with[row] is None and self._ended(new_tokens):
+                self.ended_with[row] = len(new_tokens)
+        done = [all_done or ended_with is not None for ended_with in self.ended_with]
         return torch.tensor(done, dtype=torch.bool, device=input_ids.device)
 
-    def ended(self, new_tokens: Sequence[int]) -> bool:
-        """Whether a newline or another speaker ended the reply."""
-        return template.ends_reply(self._decode(new_tokens))
+    def _ended(self, new_tokens: Sequence[int]) -> bool:
+        """Whether the end-of-sequence token, a newline or another speaker ended the reply."""
+        return new_tokens[-1] in self._eos_ids or template.ends_reply(self._decode(new_tokens))
 
 
 class Opening:
@@ -106,41 +117,69 @@ def complete(
     The loop ends at an end-of-sequence token, the end of the reply's line, `max_new_tokens`, or `limits`; what was
     written until then is returned.
     """
-    prompt = torch.tensor([list(prompt_ids)], device=base.model.device)
-    stopping = Stopping(prompt.shape[1], tokens.decode, limits)
+    return complete_each(model, base, tokens, [prompt_ids], closed, sampling, limits)[0]
+
+
+def complete_each(
+    model: Any,
+    base: LoadedBase,
+    tokens: Tokens,
+    prompts: Sequence[Sequence[int]],
+    closed: torch.Tensor | None,
+    sampling: Sampling,
+    limits: Limits,
+) -> list[Completion]:
+    """Let the model go on after each prompt, all in one batch; see `complete`.
+
+    Greedy completions are those of single runs, as far as the precision gives a batch the same sums. Prompts of like
+    length waste the least. Without `closed` a completion may begin with anything.
+    """
+    prompt, seen = _left_padded(prompts, base)
+    stopping = Stopping(prompt, tokens.decode, base.eos_ids, limits)
     # The processor that generate() makes itself would also punish the words of the prompt, which are the facts.
     processors = LogitsProcessorList(
-        [
-            RepetitionPenaltyLogitsProcessor(float(sampling.repetition_penalty), prompt_ignore_length=prompt.shape[1]),
-            Opening(prompt.shape[1], closed),
-        ]
+        [RepetitionPenaltyLogitsProcessor(float(sampling.repetition_penalty), prompt_ignore_length=prompt.shape[1])]
     )
+    if closed is not None:
+        processors.append(Opening(prompt.shape[1], closed))
     if sampling.temperature > 0:
         torch.manual_seed(secrets.randbits(63) if sampling.seed is None else sampling.seed)
     with torch.inference_mode():
         output = model.generate(
             input_ids=prompt,
-            attention_mask=torch.ones_like(prompt),
+            attention_mask=seen,
             generation_config=_generation_config(sampling, base),
             logits_processor=processors,
             stopping_criteria=StoppingCriteriaList([stopping]),
         )
-    new_tokens: list[int] = output[0, prompt.shape[1] :].tolist()
-    return Completion(
-        text=tokens.decode(new_tokens),
-        tokens=len(new_tokens),
-        finish=_finish(new_tokens, sampling, base, stopping),
-        first_token_at=stopping.first_token_at,
-    )
+    written: list[list[int]] = output[:, prompt.shape[1] :].tolist()
+    return [
+        _completion(new_tokens, ended_with, tokens, sampling, stopping)
+        for new_tokens, ended_with in zip(written, stopping.ended_with, strict=True)
+    ]
 
 
-def _finish(new_tokens: Sequence[int], sampling: Sampling, base: LoadedBase, stopping: Stopping) -> Finish:
-    ended = new_tokens[-1] in base.eos_ids or stopping.ended(new_tokens)
-    if ended:
-        return Finish.STOP
-    if len(new_tokens) >= sampling.max_new_tokens:
-        return Finish.LENGTH
-    return Finish.DEADLINE if stopping.too_late else Finish.STOP
+def _left_padded(prompts: Sequence[Sequence[int]], base: LoadedBase) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the ids and what of them is no padding, both [prompts, longest]; all end with their last token."""
+    longest = max(map(len, prompts))
+    ids = torch.full((len(prompts), longest), base.pad_id)
+    seen = torch.zeros_like(ids)
+    for row, prompt in enumerate(prompts):
+        ids[row, longest - len(prompt) :] = torch.tensor(list(prompt))
+        seen[row, longest - len(prompt) :] = 1
+    return ids.to(base.model.device), seen.to(base.model.device)
+
+
+def _completion(
+    written: Sequence[int], ended_with: int | None, tokens: Tokens, sampling: Sampling, stopping: Stopping
+) -> Completion:
+    new_tokens = written[:ended_with]  # behind its end, a row is padded until the last row of its batch has ended
+    finish = Finish.STOP
+    if ended_with is None and len(new_tokens) >= sampling.max_new_tokens:
+        finish = Finish.LENGTH
+    elif ended_with is None and stopping.too_late:
+        finish = Finish.DEADLINE
+    return Completion(tokens.decode(new_tokens), len(new_tokens), finish, stopping.first_token_at)
 
 
 def _generation_config(sampling: Sampling, base: LoadedBase) -> GenerationConfig:

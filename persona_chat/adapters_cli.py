@@ -61,7 +61,9 @@ def import_(
     data_dir: DataDir = None,
 ) -> None:
     """Copy an adapter from a folder or the hub into the registry, after every check; it is not in service then."""
-    with _registry(settings_of(base=base, data_dir=data_dir)) as registry:
+    from persona_chat.cli import loading
+
+    with _registry(settings_of(base=base, data_dir=data_dir)) as registry, loading(f"Importing {source}"):
         entry = registry.import_(source, name=name, template=template)
     typer.echo(f"{entry.name} is in {entry.folder}. `persona-chat adapters use {entry.name}` puts it in service.")
 

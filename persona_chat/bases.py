@@ -33,15 +33,20 @@ def same_base(one: str, other: str) -> bool:
     return bool(model) and model == other_model and (owner == other_owner or _MIRROR in (owner, other_owner))
 
 
+def is_hub_id(base: str) -> bool:
+    """Whether a base is named as the hub names it (owner/name), and not a folder here."""
+    return _HUB_ID.fullmatch(base) is not None and not Path(base).expanduser().is_dir()
+
+
 def config_of(base: str) -> Mapping[str, Any] | None:
     """Return the base's config.json where it is at hand: embedded, in a folder, or in the hub's cache."""
     if base == EMBEDDED:
         return EMBEDDED_CONFIG
     file: object = Path(base).expanduser() / "config.json"
-    if not Path(base).expanduser().is_dir():
+    if is_hub_id(base):
         from huggingface_hub import try_to_load_from_cache
 
-        file = try_to_load_from_cache(base, "config.json") if _HUB_ID.fullmatch(base) else None
+        file = try_to_load_from_cache(base, "config.json")
     try:
         config = json.loads(Path(file).read_text(encoding="utf-8")) if isinstance(file, str | Path) else None
     except (OSError, ValueError):
@@ -93,7 +98,7 @@ def _plain(base: str) -> str:
 
 def _parts(base: str) -> tuple[str, str]:
     """Owner and model of a hub id, for comparing; of anything else nothing."""
-    found = _HUB_ID.fullmatch(base)
-    if found is None or Path(base).expanduser().is_dir():
+    found = _HUB_ID.fullmatch(base) if is_hub_id(base) else None
+    if found is None:
         return "", ""
     return found[1].casefold(), _QUANTISED.sub("", found[2].casefold())

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from persona_chat.adapters import CONFIG, Adapter, read_adapter, refuse
-from persona_chat.bases import EMBEDDED, config_of, lora_shapes, same_base
+from persona_chat.bases import EMBEDDED, config_of, is_hub_id, lora_shapes, same_base
 from persona_chat.engine import embedded
 
 
@@ -17,7 +17,7 @@ def check_whole(folder: Path, base: str) -> Adapter:
     """
     adapter = read_adapter(folder)
     check_base(adapter, base)
-    if adapter.base is None and adapter.made_for is not None and not _may_be(adapter.made_for, base):
+    if adapter.made_for is not None and not _may_be(adapter.made_for, adapter, base):
         refuse(
             folder,
             f"it was made for the base {adapter.made_for}, and {base} is the one here. Where they are the same, say "
@@ -71,6 +71,13 @@ def base_sha256(base: str) -> str | None:
     return digest.hexdigest()
 
 
-def _may_be(made_for: str, base: str) -> bool:
-    """Whether an adapter made for one can be for the other; a folder's name says nothing, so there its tensors do."""
-    return same_base(made_for, base) or (Path(base).is_dir() and not same_base(made_for, EMBEDDED))
+def _may_be(made_for: str, adapter: Adapter, base: str) -> bool:
+    """Whether an adapter whose config names one base can be for the other.
+
+    A folder's name says nothing, wherever it was: there the card tells, or the sizes of the tensors.
+    """
+    if same_base(made_for, base):
+        return True
+    if is_hub_id(made_for):
+        return Path(base).is_dir() and not same_base(made_for, EMBEDDED)
+    return adapter.base is not None or Path(base).is_dir()

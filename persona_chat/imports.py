@@ -57,7 +57,9 @@ def _name_of(source: str) -> str:
 def _fetched(hub_id: str, into: Path) -> Path:
     """Get the adapter's files from the hub, and none of the others."""
     from huggingface_hub import snapshot_download
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
+    disable_progress_bars()
     try:
         snapshot_download(hub_id, local_dir=into, allow_patterns=list(_FILES))
     except (OSError, ValueError) as error:

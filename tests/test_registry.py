@@ -14,6 +14,11 @@ from persona_chat.registry import Registry, adapters_folder
 from tests.adapter_folders import SPOILED, change_config, make_adapter, write_card
 
 
+REFUSED = SPOILED | {
+    "other base in its config": (lambda f: change_config(f, base_model_name_or_path="a/b"), "made for the base a/b")
+}
+
+
 def names(registry: Registry) -> list[str]:
     return [entry.name for entry in registry.list()]
 
@@ -115,7 +120,7 @@ def test_for_a_base_in_a_folder_the_sizes_of_its_layers_decide(settings, store, 
             registry.import_(str(published), template="persona-ab-0")
 
 
-@pytest.mark.parametrize(("spoil", "said"), SPOILED.values(), ids=SPOILED.keys())
+@pytest.mark.parametrize(("spoil", "said"), REFUSED.values(), ids=REFUSED.keys())
 def test_a_spoiled_adapter_is_not_imported(two, trained, spoil, said):
     before = everything(adapters_folder(two._data_dir))
     spoil(trained)
@@ -126,7 +131,7 @@ def test_a_spoiled_adapter_is_not_imported(two, trained, spoil, said):
     assert two.in_service() == "one"
 
 
-@pytest.mark.parametrize(("spoil", "said"), SPOILED.values(), ids=SPOILED.keys())
+@pytest.mark.parametrize(("spoil", "said"), REFUSED.values(), ids=REFUSED.keys())
 def test_an_adapter_that_was_spoiled_in_the_registry_is_not_put_in_service(two, spoil, said):
     spoil(two.folder("two"))
     with pytest.raises(AdapterRefused, match=said):

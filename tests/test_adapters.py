@@ -163,18 +163,23 @@ def test_weights_that_change_between_reading_and_loading_are_refused(model, logi
         attach(model, adapter, "embedded")
 
 
-async def test_the_engine_answers_in_four_bits_under_an_adapter(embedded_settings, folder):
+async def test_the_engine_answers_in_four_bits_under_an_adapter_and_without_it_and_again(embedded_settings, folder):
+    ask = ReplyRequest(VERA, HELLO, Sampling(3, 0), 200)
     engine = LocalEngine(embedded_settings.model_copy(update={"precision": "nf4"}), adapter=folder)
     try:
         facts = await engine.start()
-        reply = await engine.reply(ReplyRequest(VERA, HELLO, Sampling(3, 0), 200))
+        reply = await engine.reply(ask)
+        assert await engine.use(None) is None
+        plain = await engine.reply(ask)
+        assert await engine.use(folder) == facts.adapter
+        again = await engine.reply(ask)
     finally:
         await engine.close()
     assert (facts.base, facts.precision) == ("embedded", "nf4")
     assert facts.adapter is not None
     assert facts.adapter.startswith("vera-v1@")
-    assert reply.text
-    assert reply.adapter == facts.adapter
+    assert reply.text == again.text != plain.text
+    assert [said.adapter for said in (reply, plain, again)] == [facts.adapter, None, facts.adapter]
 
 
 async def test_an_engine_does_not_start_with_a_refused_adapter(embedded_settings, folder):

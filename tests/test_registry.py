@@ -13,7 +13,6 @@ from persona_chat.errors import AdapterRefused, DataFolderUnusable, InputError
 from persona_chat.registry import Registry, adapters_folder
 from tests.adapter_folders import SPOILED, change_config, make_adapter, write_card
 
-
 REFUSED = SPOILED | {
     "other base in its config": (lambda f: change_config(f, base_model_name_or_path="a/b"), "made for the base a/b")
 }

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,12 @@ from persona_chat.errors import (
     TokenRejected,
 )
 from persona_chat.example import DAVID
+from persona_chat.registry import Registry
 from persona_chat.settings import Settings, load_settings
 from persona_chat.store.database import default_url, open_database
 from persona_chat.store.schema import upgrade
 from persona_chat.store.store import Store
+from tests.adapter_folders import make_adapter, write_card
 
 APPLICATION = {
     "id": "1000",
@@ -249,6 +251,51 @@ async def test_a_stop_in_the_middle_of_a_reply_tells_the_person_and_logs_no_trac
     assert [sent["content"] for sent in login_discord.sent] == [str(EngineFailed())]
     assert "Traceback" not in caplog.text
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+async def test_a_running_bot_takes_what_a_shell_puts_in_service_and_starts_with_it_again(
+    with_token: Settings,
+    login_discord: LoginDiscord,
+    monkeypatch: pytest.MonkeyPatch,
+    registry: Registry,
+    tmp_path: Path,
+) -> None:
+    engine = ScriptedEngine(lambda _request: "Hi.")
+    started_with: list[Path | None] = []
+
+    def build(_settings: Settings, adapter: Path | None) -> ScriptedEngine:
+        started_with.append(adapter)
+        return engine
+
+    monkeypatch.setattr(run, "LocalEngine", build)
+    monkeypatch.setenv("PERSONA_CHAT_BASE", "embedded")
+    settings = load_settings(data_dir=with_token.data_dir)
+    write_card(make_adapter(tmp_path / "new"))
+    registry.import_(str(tmp_path / "new"))
+
+    async def serve_until(done: Callable[[], bool]) -> None:
+        serving = asyncio.create_task(run.serve(settings))
+        async with asyncio.timeout(30):
+            while not done():
+                assert not serving.done()
+                await asyncio.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGTERM)
+            await serving
+
+    await serve_until(login_discord.identified.is_set)
+    registry.use("new")
+    login_discord.identified.clear()
+    engine = ScriptedEngine(lambda _request: "Hi.")
+    await serve_until(login_discord.identified.is_set)
+    assert started_with == [None, registry.folder("new")]
+
+    login_discord.identified.clear()
+    engine = ScriptedEngine(lambda _request: "Hi.")
+    serving = asyncio.create_task(serve_until(lambda: engine.used == [None]))
+    async with asyncio.timeout(30):
+        await login_discord.identified.wait()
+    registry.use(None)
+    await serving
 
 
 @pytest.mark.model

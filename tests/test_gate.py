@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from persona_chat.retraining.gate import Bounds, judge
+from persona_chat.retraining import gate
+from persona_chat.retraining.gate import Bounds, Verdict
 
 SERVICE = {"perplexity": 3.2, "persona_gain": 1.2, "protocol_errors": 0.0, "repeated_4grams": 0.0}
 
@@ -17,6 +18,10 @@ def measured(**values: float | None) -> dict[str, Any]:
     """What the evaluator would print for the adapter in service, with some values changed or left out (None)."""
     found = {name: value for name, value in (SERVICE | values).items() if value is not None}
     return {name: {"value": value, "low": value, "high": value} for name, value in found.items()}
+
+
+def judge(candidate: dict[str, Any], service: dict[str, Any]) -> Verdict:
+    return gate.judge(candidate, service, 50)
 
 
 def test_a_candidate_as_good_as_the_adapter_in_service_passes() -> None:
@@ -78,6 +83,21 @@ def test_what_the_evaluator_never_prints_fails(junk: dict[str, Any]) -> None:
     assert not judge(junk, measured()).passed
 
 
+def test_on_our_own_dialogues_a_little_may_be_lost_and_no_more() -> None:
+    service = measured(yardstick_perplexity=4.0, yardstick_persona_gain=1.2)
+    assert judge(measured(yardstick_perplexity=4.2, yardstick_persona_gain=1.14), service).passed
+    assert not judge(measured(yardstick_perplexity=4.21, yardstick_persona_gain=1.2), service).passed
+    assert not judge(measured(yardstick_perplexity=4.0, yardstick_persona_gain=1.13), service).passed
+    assert not judge(measured(yardstick_perplexity=4.0), service).passed
+
+
+def test_few_rows_decide_nothing() -> None:
+    assert gate.judge(measured(), measured(), 10).passed
+    verdict = gate.judge(measured(), measured(), 9)
+    assert not verdict.passed
+    assert verdict.reasons == ("9 rows are too few to compare on, at least 10 are needed",)
+
+
 def test_the_card_says_what_was_measured_and_what_would_have_passed() -> None:
     line = judge(measured(perplexity=4.0), measured()).lines[0]
     assert (line.metric, line.service, line.candidate, line.at_most, line.passed) == (
@@ -96,18 +116,26 @@ def test_the_reason_is_fit_for_a_person() -> None:
 
 
 def test_every_bound_is_used() -> None:
-    service = measured(swap_accuracy=0.9, fact_accuracy=0.9)
+    service = measured(swap_accuracy=0.9, fact_accuracy=0.9, yardstick_perplexity=4.0)
     for name, strict in (
         ("perplexity_ratio", 0.9),
         ("protocol_errors", -1.0),
         ("persona_gain_ratio", 1.1),
         ("repeated_4grams", -1.0),
         ("accuracy_loss", -0.1),
+        ("yardstick_perplexity_ratio", 0.9),
+        ("fewest_rows", 51),
     ):
         stricter = replace(Bounds(), **{name: strict})
-        candidate = measured(swap_accuracy=0.9, fact_accuracy=0.9, protocol_errors=0.01, repeated_4grams=0.01)
+        candidate = measured(
+            swap_accuracy=0.9,
+            fact_accuracy=0.9,
+            protocol_errors=0.01,
+            repeated_4grams=0.01,
+            yardstick_perplexity=4.0,
+        )
         assert judge(candidate, service).passed
-        assert not judge(candidate, service, stricter).passed, name
+        assert not gate.judge(candidate, service, 50, stricter).passed, name
 
 
 @given(

@@ -11,6 +11,10 @@ Metrics = Mapping[str, Any]
 MEASURED = "perplexity,repeated_4grams,protocol_errors,mean_words"
 """What the evaluator is asked for; `perplexity` is the group that holds the persona gain too."""
 
+YARDSTICK_MEASURED = "perplexity"
+YARDSTICK = "yardstick_"
+"""How the names begin of what was measured on the project's own dialogues."""
+
 _ROUNDING = 1e-9
 
 
@@ -22,7 +26,9 @@ class Bounds:
     protocol_errors: float = 0.02  # one broken reply in fifty is seldom noticed
     persona_gain_ratio: float = 0.95  # a gain that falls further means that the persona is heeded less
     repeated_4grams: float = 0.05  # people's own turns reach about two per cent
+    yardstick_perplexity_ratio: float = 1.05  # learning something else may cost a little of what was there
     accuracy_loss: float = 0.03  # four of the 140 probes, which sampling alone can turn
+    fewest_rows: int = 10  # on fewer, chance decides
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,7 @@ class Line:
     candidate: float | None
     bound: float | None
     at_most: bool  # the bound is the highest value that passes, else the lowest
+    share: bool  # between 0 and 1
     passed: bool
 
 
@@ -52,25 +59,50 @@ class _Rule:
     called: str
     at_most: bool
     bound: Callable[[float, Bounds], float]  # from the value in service
+    share: bool = True
     always: bool = True  # else only where it was measured
 
 
+def _most(metric: str, called: str, bound: Callable[[float, Bounds], float], **more: bool) -> _Rule:
+    return _Rule(metric, called, True, bound, **more)
+
+
+def _least(metric: str, called: str, bound: Callable[[float, Bounds], float], **more: bool) -> _Rule:
+    return _Rule(metric, called, False, bound, **more)
+
+
 _RULES = (
-    _Rule("perplexity", "perplexity", True, lambda now, b: now * b.perplexity_ratio),
-    _Rule("persona_gain", "persona gain", False, lambda now, b: now * b.persona_gain_ratio),
-    _Rule("protocol_errors", "protocol errors", True, lambda now, b: max(now, b.protocol_errors)),
-    _Rule("repeated_4grams", "repeated phrases", True, lambda now, b: max(now, b.repeated_4grams)),
-    _Rule("swap_accuracy", "persona swaps", False, lambda now, b: now - b.accuracy_loss, always=False),
-    _Rule("fact_accuracy", "facts", False, lambda now, b: now - b.accuracy_loss, always=False),
+    _most("perplexity", "perplexity", lambda now, b: now * b.perplexity_ratio, share=False),
+    _least("persona_gain", "persona gain", lambda now, b: now * b.persona_gain_ratio, share=False),
+    _most("protocol_errors", "protocol errors", lambda now, b: max(now, b.protocol_errors)),
+    _most("repeated_4grams", "repeated phrases", lambda now, b: max(now, b.repeated_4grams)),
+    _most(
+        f"{YARDSTICK}perplexity",
+        "perplexity on our dialogues",
+        lambda now, b: now * b.yardstick_perplexity_ratio,
+        share=False,
+        always=False,
+    ),
+    _least(
+        f"{YARDSTICK}persona_gain",
+        "persona gain on our dialogues",
+        lambda now, b: now * b.persona_gain_ratio,
+        share=False,
+        always=False,
+    ),
+    _least("swap_accuracy", "persona swaps", lambda now, b: now - b.accuracy_loss, always=False),
+    _least("fact_accuracy", "facts", lambda now, b: now - b.accuracy_loss, always=False),
 )
 
 
-def judge(candidate: Metrics, service: Metrics, bounds: Bounds = Bounds()) -> Verdict:
-    """Compare a candidate with the adapter in service, both measured on the same rows.
+def judge(candidate: Metrics, service: Metrics, rows: int, bounds: Bounds = Bounds()) -> Verdict:
+    """Compare a candidate with the adapter in service, both measured on the same `rows`.
 
-    What is missing or no finite number fails, on either side.
+    What is missing or no finite number fails, on either side, and so do too few rows.
     """
     lines, reasons = [], []
+    if rows < bounds.fewest_rows:
+        reasons.append(f"{rows} rows are too few to compare on, at least {bounds.fewest_rows} are needed")
     for rule in _RULES:
         if not (rule.always or rule.metric in candidate or rule.metric in service):
             continue
@@ -83,10 +115,10 @@ def judge(candidate: Metrics, service: Metrics, bounds: Bounds = Bounds()) -> Ve
 
 def _line(rule: _Rule, candidate: float | None, service: float | None, bounds: Bounds) -> Line:
     if candidate is None or service is None:
-        return Line(rule.called, service, candidate, None, rule.at_most, passed=False)
+        return Line(rule.called, service, candidate, None, rule.at_most, rule.share, passed=False)
     bound = rule.bound(service, bounds)
     passed = candidate <= bound + _ROUNDING if rule.at_most else candidate >= bound - _ROUNDING
-    return Line(rule.called, service, candidate, bound, rule.at_most, passed)
+    return Line(rule.called, service, candidate, bound, rule.at_most, rule.share, passed)
 
 
 def _reason(rule: _Rule, line: Line) -> str:
@@ -95,14 +127,14 @@ def _reason(rule: _Rule, line: Line) -> str:
     if line.service is None or line.bound is None:
         return f"{rule.called} of the adapter in service could not be measured"
     side = "more" if rule.at_most else "less"
-    return f"{rule.called} {shown(rule.called, line.candidate)} is {side} than {shown(rule.called, line.bound)}"
+    return f"{rule.called} {shown(line.candidate, line.share)} is {side} than {shown(line.bound, line.share)}"
 
 
-def shown(called: str, value: float | None) -> str:
+def shown(value: float | None, share: bool) -> str:
     """Write a metric's value for people: shares in per cent."""
     if value is None:
         return "–"
-    return f"{value:.2f}" if called in ("perplexity", "persona gain") else f"{value:.1%}"
+    return f"{value:.1%}" if share else f"{value:.2f}"
 
 
 def _value(metrics: Metrics, name: str) -> float | None:

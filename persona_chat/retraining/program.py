@@ -24,11 +24,12 @@ Told = Callable[[Mapping[str, Any]], Awaitable[None]]
 LINE_BYTES = 64 * 1024
 """Longer lines are passed over."""
 
-GRACE_S = 20.0
-"""How long a program may take to write its checkpoint when it is to end."""
+GRACE_S = 5.0
+"""How long a program may take to end by itself when it is asked to."""
 
 _SILENCE_S = 3600.0  # a step of a large base on a slow machine takes minutes; loading one from the hub takes longer
 _NICE = 10  # replies come first
+_OOM_SCORE = 500  # of 1,000: this one goes before the bot does
 _LAST_LINES = 40
 _SAID = re.compile(r"persona-chat: (.+)")  # how our programs say what a person can mend
 
@@ -48,7 +49,7 @@ async def run_program(
     """Run `python -m training` to its end; `started` is told which process it is.
 
     Its last lines are left in the file `log` when it fails. Raises TrainingFailed with the reason. When the awaiting
-    task is cancelled, it is asked to end, and after 20 s ended.
+    task is cancelled, it is asked to end, and after 5 s ended.
     """
     program = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -84,10 +85,11 @@ def _environment() -> dict[str, str]:
 
 def _stand_back(pid: int) -> None:
     """Let others have the processor first, and let the kernel end this one first when memory runs out."""
+    nice = max(_NICE, os.getpriority(os.PRIO_PROCESS, 0))
     with suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, pid, _NICE)
+        os.setpriority(os.PRIO_PROCESS, pid, nice)
     # Linux may share out the processor by sessions, and then looks at a process's own priority only within one.
-    for file, value in (("autogroup", _NICE), ("oom_score_adj", 500)):
+    for file, value in (("autogroup", nice), ("oom_score_adj", _OOM_SCORE)):
         with suppress(OSError):
             Path(f"/proc/{pid}/{file}").write_text(str(value))
 

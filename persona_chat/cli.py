@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from persona_chat import __version__, adapters_cli
+from persona_chat import __version__, adapters_cli, retrain_cli
 from persona_chat.engine.thread import THREAD_NAME
 from persona_chat.errors import InputError, PersonaChatError, trace
 from persona_chat.options import Base, DataDir, database_url, settings_of
@@ -35,6 +35,7 @@ app = typer.Typer(
 db = typer.Typer(help="Bring the database up to date, or see whether it is.", no_args_is_help=True)
 app.add_typer(db, name="db")
 app.add_typer(adapters_cli.app, name="adapters")
+app.command()(retrain_cli.retrain)
 
 Adapter = Annotated[
     str | None,

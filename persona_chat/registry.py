@@ -22,6 +22,8 @@ from persona_chat.bases import EMBEDDED, same_base
 from persona_chat.engine.reply import ReplyEngine
 from persona_chat.errors import AdapterRefused, DataFolderUnusable, EngineFailed, InputError, trace
 from persona_chat.fit import check_whole
+from persona_chat.store.database import DATABASE, DEMO_DATABASE, default_url
+from persona_chat.store.services import look
 from persona_chat.store.store import Store
 
 NONE = "none"
@@ -116,10 +118,12 @@ class Registry:
     def remove(self, name: str) -> None:
         """Delete an adapter. Raises InputError for the one in service and for the shipped one."""
         folder = self.folder(check_name(name))
-        if name == self.in_service():
+        # The bot's database and the demo's share the folder.
+        looks = [look(default_url(self._data_dir, file)) for file in (DATABASE, DEMO_DATABASE)]
+        if name in (self.in_service(), *(pointer.adapter for pointer in looks if pointer is not None)):
             raise InputError(
                 f"{name} is in service, so it stays. Put another one in service first "
-                "(`persona-chat adapters use NAME`, or `none`)."
+                "(`persona-chat adapters use NAME`, or `none`; with `--demo` for the demo)."
             )
         with writable(folder.parent), tempfile.TemporaryDirectory(prefix=REMOVING, dir=folder.parent) as removing:
             # First out of sight: whatever happens while files go, no half adapter has a name.

@@ -37,6 +37,7 @@ def to_serve(settings: Settings, url: str) -> Serving:
     except InputError:
         raise AdapterRefused(
             f"The adapter {name} is in service, and it is not in {settings.data_dir} any more. Put another one in "
-            "service (`persona-chat adapters use NAME`, or `none`), or set PERSONA_CHAT_ADAPTER."
+            "service (`persona-chat adapters use NAME`, or `none`; with `--demo` for the demo), or set "
+            "PERSONA_CHAT_ADAPTER."
         ) from None
     return Serving(name, folder, followed=True)

@@ -15,7 +15,8 @@ from persona_chat.errors import AdapterRefused, InputError
 from persona_chat.registry import Registry, adapters_folder
 from persona_chat.serving import to_serve
 from persona_chat.settings import load_settings
-from persona_chat.store.database import DATABASE, default_url, open_database
+from persona_chat.store.database import DATABASE, DEMO_DATABASE, default_url, open_database
+from persona_chat.store.schema import upgrade
 from persona_chat.store.store import Store
 from tests.adapter_folders import change_weights
 
@@ -56,6 +57,18 @@ def test_the_one_in_service_is_not_removed_and_another_is(two):
     assert [path.name for path in adapters_folder(two._data_dir).iterdir()] == ["one"]
     with pytest.raises(InputError, match="no adapter two"):
         two.remove("two")
+
+
+def test_what_serves_in_the_demo_is_not_removed_from_the_bots_side(two, settings):
+    url = default_url(settings.data_dir, DEMO_DATABASE)
+    upgrade(url)
+    demo = Store(open_database(url))
+    demo.put_in_service("two", "use")
+    with pytest.raises(InputError, match="--demo"):
+        two.remove("two")
+    demo.put_in_service(None, "use")
+    two.remove("two")
+    demo.close()
 
 
 def test_what_ships_serves_the_embedded_base_until_somebody_chooses(settings, store, registry, trained, shipped):

@@ -1,7 +1,6 @@
 """The model that is trained: a base, by unsloth or by transformers and PEFT, with fresh or given LoRA weights."""
 
 import contextlib
-import hashlib
 import json
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -11,8 +10,7 @@ from typing import Any
 import torch
 
 from persona_chat.adapters import CONFIG, WEIGHTS, Adapter, read_adapter, refuse
-from persona_chat.bases import EMBEDDED
-from persona_chat.engine import base, embedded
+from persona_chat.engine import base
 from persona_chat.engine.cores import available_cores
 from persona_chat.errors import BaseUnavailable
 from persona_chat.settings import Settings
@@ -183,21 +181,6 @@ def save(trainee: Trainee, folder: Path, stored: str) -> None:
 def trainable(model: Any) -> dict[str, torch.Tensor]:
     """Return the tensors that are trained, by name."""
     return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
-
-
-def base_sha256(choice: base.BaseChoice, data_dir: Path) -> str | None:
-    """Return a hash of the base's weights: of its files where they lie here, None for a hub id."""
-    source = Path(base.folder_of(choice, data_dir))
-    if choice.base == EMBEDDED:
-        marker = json.loads((source / embedded.MARKER).read_text(encoding="utf-8"))
-        return str(marker["source_sha256"])
-    if not source.is_dir():
-        return None
-    digest = hashlib.sha256()
-    for file in sorted(source.glob("*.safetensors")):
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from typing import Any
 from persona_chat.adapters import CARD
 from persona_chat.engine.base import quiet
 from persona_chat.errors import InputError, PersonaChatError, TrainingFailed
+from persona_chat.fit import base_sha256
 from persona_chat.settings import Settings
 from training import card, examples
 from training.progress import Told, draw_curve, losses
@@ -137,23 +138,19 @@ def train(
         if step < steps:
             return Outcome(step, steps, loss, finished=False)
         model.save(trainee, folder, recipe.stored)
-        _write_card(folder, plan, sources, settings, trainee, steps)
+        _write_card(folder, plan, sources, trainee, steps)
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     told("done", steps=steps, loss=loss)
     return Outcome(step, steps, loss, finished=True)
 
 
-def _write_card(
-    folder: Path, plan: Plan, sources: Sequence[card.Source], settings: Settings, trainee: Any, steps: int
-) -> None:
-    from training.model import base_sha256
-
+def _write_card(folder: Path, plan: Plan, sources: Sequence[card.Source], trainee: Any, steps: int) -> None:
     _, values = losses(folder / LOG)
     few = max(1, len(values) // 20)
     card.write_card(
         folder,
         base=trainee.choice.base,
-        base_sha256=base_sha256(trainee.choice, settings.data_dir),
+        base_sha256=base_sha256(trainee.choice.base),
         recipe_name=plan.recipe_name,
         recipe=plan.recipe,
         sources=sources,

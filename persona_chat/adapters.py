@@ -109,8 +109,7 @@ def _check_files(folder: Path) -> None:
     if not folder.is_dir():
         refuse(folder, "there is no such folder.")
     root = folder.resolve()
-    # Not the folders in it: a run keeps its checkpoints there, and nothing of them is read.
-    for path in sorted(folder.iterdir()):
+    for path in sorted(folder.rglob("*")):
         if path.is_symlink() and not path.resolve().is_relative_to(root):
             refuse(folder, f"{path.name} is a link to outside of it. Copy the file itself (cp -L).")
         if path.suffix in _PICKLES:

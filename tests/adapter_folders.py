@@ -105,6 +105,11 @@ def only_pickle(folder: Path) -> None:
     (folder / WEIGHTS).rename(folder / "adapter_model.bin")
 
 
+def checkpoint(folder: Path) -> None:
+    (folder / "checkpoints").mkdir()
+    (folder / "checkpoints" / "optimizer.pt").write_bytes(b"")
+
+
 def link_outside(folder: Path) -> None:
     outside = folder.parent / "elsewhere.safetensors"
     (folder / WEIGHTS).rename(outside)
@@ -148,6 +153,7 @@ SPOILED: dict[str, tuple[Callable[[Path], object], str]] = {
     "damaged file": (lambda f: (f / WEIGHTS).write_bytes(b"\xff" * 100), "damaged|differs"),
     "pickle instead": (only_pickle, "pickle"),
     "pickle beside": (lambda f: (f / "training_args.bin").write_bytes(b""), "pickle"),
+    "pickle deeper down": (checkpoint, "optimizer.pt is a pickle"),
     "link": (link_outside, "link"),
     "no weights": (lambda f: (f / WEIGHTS).unlink(), "has no adapter_model.safetensors"),
     "no config": (lambda f: (f / CONFIG).unlink(), "has no adapter_config.json"),

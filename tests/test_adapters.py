@@ -103,12 +103,6 @@ def test_whatever_would_change_a_reply_gives_another_name(folder):
     assert len(names) == 4
 
 
-def test_checkpoints_in_a_folder_of_their_own_are_not_looked_at(folder):
-    (folder / "checkpoints").mkdir()
-    (folder / "checkpoints" / "optimizer.pt").write_bytes(b"")
-    assert read_adapter(folder).rank == RANK
-
-
 @pytest.mark.parametrize("with_card", [True, False])
 def test_a_sound_adapter_changes_what_the_model_says(model, logits, folder, with_card):
     from persona_chat.engine.lora import attach

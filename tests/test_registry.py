@@ -28,7 +28,7 @@ def everything(folder: Path) -> dict[str, bytes]:
 
 def test_a_run_is_imported_whole_under_a_name_and_not_put_in_service(registry, trained):
     (trained / "loss.png").write_bytes(b"")
-    (trained / "checkpoints").mkdir()
+    (trained / "more").mkdir()
     entry = registry.import_(str(trained))
     assert (entry.name, entry.in_service, entry.template) == ("run-7", False, "persona-ab-1")
     assert (entry.base, entry.created) == ("embedded", "2026-11-25T10:00:00+00:00")

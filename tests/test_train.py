@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +220,16 @@ def test_in_four_bits_an_adapter_goes_on_learning_after_an_evaluation(
     assert all(not before[name].equal(after[name]) for name in before)
     card = json.loads((out / CARD).read_text())
     assert (card["init"], card["backend"]) == ("whole", "trl+peft nf4 cpu")
+
+
+def test_unsloth_trains_four_bit_bases_on_cuda_where_it_is_installed_and_nothing_else() -> None:
+    from training.model import trains_by_unsloth
+
+    cuda = base.BaseChoice("unsloth/Llama-3.2-1B", "cuda:0", "cuda:0 (a GPU)", "nf4", "4-bit is small")
+    assert trains_by_unsloth(cuda, installed=True)
+    assert not trains_by_unsloth(cuda, installed=False)
+    assert not trains_by_unsloth(replace(cuda, precision="bf16"), installed=True)
+    assert not trains_by_unsloth(replace(cuda, device="cpu"), installed=True)
 
 
 class Never:

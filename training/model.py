@@ -52,9 +52,14 @@ def prepare(settings: Settings, recipe: Recipe, init: Path | None, *, unsloth: b
     adapter = read_adapter(init) if init is not None else None
     if adapter is not None and adapter.base not in (None, choice.base):
         refuse(adapter.folder, f"it was trained on the base {adapter.base}, and {choice.base} is trained here.")
-    if unsloth and choice.device != "cpu" and choice.precision == "nf4" and find_spec("unsloth") is not None:
+    if unsloth and trains_by_unsloth(choice, installed=find_spec("unsloth") is not None):
         return _by_unsloth(settings, choice, recipe, adapter)
     return _by_peft(settings, choice, recipe, adapter)
+
+
+def trains_by_unsloth(choice: base.BaseChoice, *, installed: bool) -> bool:
+    """Whether unsloth trains this base: in 4-bit on CUDA. Its files for CPUs have another licence, and are not used."""
+    return installed and choice.device != "cpu" and choice.precision == "nf4"
 
 
 def _by_peft(settings: Settings, choice: base.BaseChoice, recipe: Recipe, adapter: Adapter | None) -> Trainee:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 
 import aiohttp
@@ -11,10 +11,15 @@ import discord
 from discord import app_commands
 
 from bot import text
+from bot.adapters import AdapterCommands
+from bot.admins import Admins, NotAdmin
+from bot.announcer import Announcer, CancelButton
 from bot.personas import PersonaCommands
+from bot.retraining import RetrainCommands
 from persona_chat.chat import Chat
 from persona_chat.errors import PersonaChatError, trace
 from persona_chat.heard import Heard
+from persona_chat.retraining.retraining import Retraining
 
 log = logging.getLogger(__name__)
 
@@ -49,22 +54,32 @@ def invite_url(application_id: int) -> str:
 class PersonaBot(discord.Client):
     """Listens, asks the core, sends. It pings nobody, whatever a text holds."""
 
-    def __init__(self, chat: Chat, *, message_content: bool = True) -> None:
+    def __init__(
+        self, chat: Chat, retraining: Retraining, *, admin_ids: Iterable[int] = (), message_content: bool = True
+    ) -> None:
         super().__init__(
             intents=intents(message_content=message_content),
             allowed_mentions=discord.AllowedMentions.none(),
             max_messages=None,
         )
         self.chat = chat
+        self.retraining = retraining
+        self.admins = Admins(admin_ids)
+        self.announcer = Announcer(self, retraining)
         self._answering = 0
         self._settled = asyncio.Event()
         self._settled.set()
         self.tree = app_commands.CommandTree(self)
         self.tree.add_command(PersonaCommands(chat, note=None if message_content else ONLY_ADDRESSED))
+        self.tree.add_command(RetrainCommands(retraining, self.announcer, self.admins))
+        self.tree.add_command(AdapterCommands(retraining.registry, retraining.swap, self.admins))
         self.tree.error(self._command_failed)
 
     async def setup_hook(self) -> None:
-        """Tell Discord our commands, once a start."""
+        """Tell Discord our commands, once a start, and learn who runs this bot."""
+        if self.application is not None:
+            self.admins.add_owners(self.application)
+        self.add_dynamic_items(CancelButton)
         await self.tree.sync()
 
     async def on_message(self, message: discord.Message) -> None:
@@ -141,12 +156,14 @@ class PersonaBot(discord.Client):
         )
 
     async def _command_failed(self, interaction: discord.Interaction, error: app_commands.AppCommandError) -> None:
-        """The funnel for commands: a line for the person, and the rest to the log."""
-        cause = error.original if isinstance(error, app_commands.CommandInvokeError) else error
-        if isinstance(cause, PersonaChatError):
-            line = str(cause)
+        await self.failed(interaction, error.original if isinstance(error, app_commands.CommandInvokeError) else error)
+
+    async def failed(self, interaction: discord.Interaction, error: Exception) -> None:
+        """The funnel for commands and buttons: a line for the person, and the rest to the log."""
+        if isinstance(error, PersonaChatError | NotAdmin):
+            line = str(error)
         else:
-            log.error("command %s failed: %s", interaction.id, trace(cause))
+            log.error("interaction %s failed: %s", interaction.id, trace(error))
             line = WENT_WRONG
         await tell(interaction, line)
 

@@ -8,7 +8,7 @@ import logging
 import socket
 import time
 import webbrowser
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +22,7 @@ from simcord.preview import Preview
 
 from bot.client import PersonaBot
 from bot.personas import called, portrait
-from bot.run import following, open_core, start_engine, stopped_by_signals
+from bot.run import following, open_core, retraining_in, start_engine, stopped_by_signals
 from persona_chat.chat import Chat
 from persona_chat.engine.local import LocalEngine
 from persona_chat.errors import InputError
@@ -82,24 +82,24 @@ async def _demo(settings: Settings, *, port: int, browser: bool, started: float)
     engine = LocalEngine(settings, adapter=serving.folder, wait=waits)
     async with stopped_by_signals(), open_core(settings, url, engine, wait=waits) as core:
         await start_engine(engine)
-        bot = PersonaBot(core.chat)
+        bot = PersonaBot(core.chat, core.retraining, admin_ids=settings.admin_ids)
         # Outside of the simulated Discord, which would wait for a task that sleeps and looks.
         async with (
             following(core, serving),
             simcord.run(bot, settle_timeout=SETTLE_S, check_errors=False) as env,
         ):
-            channel, preview = await _world(env, core.chat, port)
+            channel, preview = await _world(env, bot, port)
             waits.env = env
-            async with _opened(preview):
+            async with _opened(preview), retraining_in(bot):
                 typer.echo(f"persona chat is at {preview.url}")
                 took = time.perf_counter() - started
                 typer.echo(f"Ready after {took:.0f} s. Say something in #{channel.name}; Ctrl-C stops.")
                 if browser:
                     webbrowser.open(preview.url)
-                await _keep_live(env, preview, waits)
+                await _keep_live(env, preview, lambda: waits.ended + bot.announcer.edits)
 
 
-async def _world(env: simcord.Env, chat: Chat, port: int) -> tuple[ChannelHandle, Preview]:
+async def _world(env: simcord.Env, bot: PersonaBot, port: int) -> tuple[ChannelHandle, Preview]:
     """A server with a channel, its owner and a guest.
 
     Ids come from the simulated clock: the world is made at the clock's start, so that a second demo finds
@@ -111,8 +111,10 @@ async def _world(env: simcord.Env, chat: Chat, port: int) -> tuple[ChannelHandle
     guild = env.create_guild("persona chat demo", owner=owner)
     channel = guild.create_text_channel("talk", topic="Say something, or use /persona set")
     viewers = [guild.add_member(owner), guild.add_member(guest)]
+    bot.admins.add(owner.id)  # simcord says that the application belongs to the bot itself
     await env.settle()
     _follow_clock(env)
+    chat = bot.chat
     if not chat.is_on(channel.id):
         await chat.set_persona(channel.id, DAVID, guild.id)
     await _welcome(env, chat, channel.id)
@@ -155,22 +157,22 @@ async def _opened(preview: Preview) -> AsyncIterator[None]:
         await preview.close()
 
 
-async def _keep_live(env: simcord.Env, preview: Preview, waits: Waits) -> None:
-    """Publish what the bot does after a long wait, and let the simulated clock follow the real one.
+async def _keep_live(env: simcord.Env, preview: Preview, sent: Callable[[], int]) -> None:
+    """Publish what the bot does by itself, which `sent` counts, and let the simulated clock follow the real one.
 
     An action of the page publishes what came of it, except for what had to wait. Publishing more often would
     refuse actions of the page, which must name the last publication that it has seen.
     """
     closed = asyncio.ensure_future(preview.wait_closed())
-    published = waits.ended
+    published = sent()
     while not closed.done():
         await asyncio.wait((closed,), timeout=REFRESH_S)
         _follow_clock(env)
-        ended = waits.ended
-        if ended != published and not closed.done():
+        now = sent()
+        if now != published and not closed.done():
             try:
                 await preview.refresh()
-                published = ended
+                published = now
             except (SetupError, TimeoutError):
                 log.debug("an action of the page is under way; look again")
 

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import aiohttp
@@ -24,6 +24,7 @@ from persona_chat.errors import (
     TokenRejected,
 )
 from persona_chat.registry import Registry
+from persona_chat.retraining.retraining import Retraining
 from persona_chat.serving import Serving, to_serve
 from persona_chat.settings import Settings
 from persona_chat.store.database import default_url, open_database
@@ -72,11 +73,13 @@ async def serve(settings: Settings) -> None:
     serving = await asyncio.to_thread(to_serve, settings, url)
     engine = LocalEngine(settings, adapter=serving.folder)
     async with stopped_by_signals(), open_core(settings, url, engine) as core:
-        bot = PersonaBot(core.chat, message_content=settings.message_content)
+        bot = PersonaBot(
+            core.chat, core.retraining, admin_ids=settings.admin_ids, message_content=settings.message_content
+        )
         async with bot, _answered_at_the_end(bot, engine):
             await _login(bot, settings.token.get_secret_value())
             await start_engine(engine)
-            async with following(core, serving):
+            async with following(core, serving), retraining_in(bot):
                 _say_ready(bot)
                 await _connect(bot)
 
@@ -89,6 +92,7 @@ class Core:
     engine: ReplyEngine
     store: Store
     registry: Registry
+    retraining: Retraining
 
 
 @asynccontextmanager
@@ -99,7 +103,7 @@ async def open_core(settings: Settings, url: str, engine: ReplyEngine, *, wait: 
     try:
         registry = Registry(settings.data_dir, store, await asyncio.to_thread(base.name_of, settings))
         await chat.start()
-        yield Core(chat, engine, store, registry)
+        yield Core(chat, engine, store, registry, Retraining(settings, store, registry, engine))
     finally:
         await engine.close()
         store.close()
@@ -117,6 +121,24 @@ async def following(core: Core, serving: Serving) -> AsyncIterator[None]:
     finally:
         task.cancel()
         await asyncio.wait((task,))
+
+
+@asynccontextmanager
+async def retraining_in(bot: PersonaBot) -> AsyncIterator[None]:
+    """Do the retrainings that are begun inside the block, and show in Discord how they go. The bot is logged in."""
+    await bot.retraining.recover()
+    try:
+        async with bot.retraining.working():
+            showing = asyncio.create_task(bot.announcer.run())
+            try:
+                yield
+            finally:
+                showing.cancel()
+                await asyncio.wait((showing,))
+    finally:
+        # One that was interrupted just now is shown at the next start otherwise.
+        with suppress(Exception):
+            await asyncio.wait_for(bot.announcer.look(), GRACE_S)
 
 
 @asynccontextmanager

@@ -9,9 +9,12 @@ from simcord.actors import MemberActor
 from simcord.builders import ChannelHandle, GuildHandle
 
 from bot.client import PersonaBot
+from persona_chat.bases import EMBEDDED
 from persona_chat.chat import Chat
 from persona_chat.engine.reply import ReplyEngine, ReplyRequest
 from persona_chat.engine.scripted import ScriptedEngine
+from persona_chat.registry import Registry
+from persona_chat.retraining.retraining import Retraining
 from persona_chat.settings import Settings
 from persona_chat.store.store import Store
 
@@ -50,8 +53,11 @@ def echo(request: ReplyRequest) -> str:
 
 
 def make_bot(store: Store, settings: Settings, engine: ReplyEngine | None = None) -> PersonaBot:
-    chat = Chat(store, engine or ScriptedEngine(echo), settings)
-    return PersonaBot(chat, message_content=settings.message_content)
+    engine = engine or ScriptedEngine(echo)
+    chat = Chat(store, engine, settings)
+    base = settings.base if settings.base != "auto" else EMBEDDED
+    retraining = Retraining(settings, store, Registry(settings.data_dir, store, base), engine)
+    return PersonaBot(chat, retraining, admin_ids=settings.admin_ids, message_content=settings.message_content)
 
 
 @asynccontextmanager

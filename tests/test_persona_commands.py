@@ -94,4 +94,8 @@ async def test_a_persona_may_be_called_by_an_emoji(store: Store, settings: Setti
 
 async def test_the_commands_are_known_to_discord(store: Store, settings: Settings) -> None:
     async with world(store, settings) as here:
-        assert here.guest.available_commands(here.talk) == ("persona set", "persona show", "persona clear")
+        assert set(here.guest.available_commands(here.talk)) == {
+            *("persona set", "persona show", "persona clear"),
+            *("retrain start", "retrain status", "retrain cancel", "retrain history"),
+            *("adapter list", "adapter use", "adapter rollback"),
+        }

@@ -55,9 +55,9 @@ def card(job: Job) -> list[str]:
     return [_line(line) for line in verdict.lines]
 
 
-def outcome(job: Job) -> str:
-    """Say in a sentence or two how a job ended."""
-    kept = f" {job.candidate} is kept; `persona-chat adapters use {job.candidate}` would take it all the same."
+def outcome(job: Job, use: str = "persona-chat adapters use") -> str:
+    """Say in a sentence or two how a job ended. `use` is the command that puts an adapter in service."""
+    kept = f" {job.candidate} is kept; `{use} {job.candidate}` would take it all the same."
     reason = f" {job.reason}" if job.reason else ""
     match job.state:
         case State.PROMOTED:

@@ -82,6 +82,18 @@ class Retraining:
         """Return the last jobs, the newest first."""
         return await asyncio.to_thread(self._store.jobs.newest, limit)
 
+    async def to_show(self) -> tuple[Job, ...]:
+        """Return the jobs whose message in Discord does not show how they ended, and the one that goes on."""
+        return await asyncio.to_thread(self._store.jobs.to_show)
+
+    async def note_message(self, number: int, message_id: int) -> None:
+        """Note the message in Discord that shows how a job goes."""
+        await asyncio.to_thread(self._store.jobs.note_message, number, message_id)
+
+    async def note_shown(self, job: Job) -> None:
+        """Note that the job's message shows how it ended, or never will."""
+        await asyncio.to_thread(self._store.jobs.note_shown, job.number, job.state)
+
     async def cancel(self, number: int) -> Job:
         """Ask for the end of a job, in whichever process it runs; return it as it is then.
 

@@ -142,7 +142,9 @@ class Run:
         return State.PROMOTED, None
 
     async def _end(self, state: State, reason: str | None) -> None:
-        await asyncio.to_thread(self._jobs.end, self._job.number, state, reason)
+        # It is read in Discord too, where nobody needs to know our folders.
+        said = reason.replace(str(self._folder), self._folder.name) if reason and self._name else reason
+        await asyncio.to_thread(self._jobs.end, self._job.number, state, said)
         log.info("retraining %s: %s", self._job.number, state)
 
     async def _go_on(self, state: State) -> None:

@@ -1,0 +1,123 @@
+"""`/retrain`: start, look at and cancel the training of another adapter. For the bot's admins only."""
+
+import discord
+from discord import app_commands
+
+from bot.admins import Admins
+from bot.announcer import Announcer, message_of
+from persona_chat.errors import InputError
+from persona_chat.retraining.plan import Plan, describe
+from persona_chat.retraining.report import standing
+from persona_chat.retraining.retraining import Retraining
+from persona_chat.store.jobs import Job
+
+CONFIRM_S = 600.0
+"""How long a plan may be confirmed. The answer that shows it can be edited for 15 minutes."""
+
+NEVER = "Nothing was trained here yet. `/retrain start` begins."
+NOTHING = "No retraining is under way."
+
+
+class RetrainCommands(app_commands.Group):
+    """Retraining from Discord. What anybody says there is never learned from."""
+
+    def __init__(self, retraining: Retraining, announcer: Announcer, admins: Admins) -> None:
+        super().__init__(name="retrain", description="Train the model further (for those who run this bot)")
+        self._retraining = retraining
+        self._announcer = announcer
+        self._admins = admins
+
+    async def interaction_check(self, interaction: discord.Interaction, /) -> bool:
+        """Let admins only."""
+        self._admins.check(interaction.user)
+        return True
+
+    @app_commands.command(name="start")
+    async def start(self, interaction: discord.Interaction) -> None:
+        """Show what would be learned, and begin once it is confirmed."""
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        plan = await self._retraining.plan()
+        await interaction.edit_original_response(
+            content="\n".join(["**Begin a retraining?**", *describe(plan)]),
+            view=Confirmation(self, interaction, plan),
+            allowed_mentions=discord.AllowedMentions.none(),
+        )
+
+    @app_commands.command(name="status")
+    async def status(self, interaction: discord.Interaction) -> None:
+        """Show how the retraining goes, or how the last one ended."""
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        await self._retraining.recover()
+        last = await self._retraining.history(1)
+        await _answer(interaction, message_of(last[0]) if last else NEVER)
+
+    @app_commands.command(name="cancel")
+    async def cancel(self, interaction: discord.Interaction) -> None:
+        """Cancel the retraining that is under way."""
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        job = await self._retraining.under_way()
+        if job is None:
+            raise InputError(NOTHING)
+        await self._retraining.cancel(job.number)
+        await _answer(interaction, f"Retraining {job.number} is being cancelled.")
+
+    @app_commands.command(name="history")
+    async def history(self, interaction: discord.Interaction) -> None:
+        """Show the last retrainings."""
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        await self._retraining.recover()
+        jobs = await self._retraining.history()
+        await _answer(interaction, "\n".join(map(_remembered, jobs)) if jobs else NEVER)
+
+    async def begin(self, interaction: discord.Interaction, plan: Plan) -> None:
+        """Begin what was confirmed, and say so in the channel."""
+        self._admins.check(interaction.user)
+        job = await self._retraining.start(plan, requested_by=interaction.user.id, channel_id=interaction.channel_id)
+        posted = interaction.channel_id is not None and await self._announcer.post(interaction.channel_id, job)
+        where = "" if posted else " I cannot write into this channel; `/retrain status` shows how it goes."
+        await interaction.edit_original_response(content=f"Retraining {job.number} has begun.{where}", view=None)
+
+
+class Confirmation(discord.ui.View):
+    """Asks whether a plan is to be done; answers once."""
+
+    def __init__(self, commands: RetrainCommands, shown_by: discord.Interaction, plan: Plan) -> None:
+        super().__init__(timeout=CONFIRM_S)
+        self._commands = commands
+        self._shown_by = shown_by
+        self._plan = plan
+
+    @discord.ui.button(label="Begin", style=discord.ButtonStyle.success)
+    async def confirm(self, interaction: discord.Interaction, _button: "discord.ui.Button[Confirmation]") -> None:
+        """Do it."""
+        self.stop()
+        await interaction.response.defer()
+        await self._commands.begin(interaction, self._plan)
+
+    @discord.ui.button(label="Leave it", style=discord.ButtonStyle.secondary)
+    async def leave(self, interaction: discord.Interaction, _button: "discord.ui.Button[Confirmation]") -> None:
+        """Do nothing."""
+        self.stop()
+        await interaction.response.edit_message(content="Nothing was begun.", view=None)
+
+    async def on_timeout(self) -> None:
+        """Take the buttons away: they would do nothing any more."""
+        await self._shown_by.edit_original_response(content="Nobody confirmed, so nothing was begun.", view=None)
+
+    async def on_error(
+        self, interaction: discord.Interaction, error: Exception, _item: discord.ui.Item[discord.ui.View], /
+    ) -> None:
+        """Hand errors to the one funnel for commands."""
+        await interaction.client.failed(interaction, error)  # type: ignore[attr-defined]
+
+
+async def _answer(interaction: discord.Interaction, text: str) -> None:
+    await interaction.edit_original_response(content=text, allowed_mentions=discord.AllowedMentions.none())
+
+
+def _remembered(job: Job) -> str:
+    by = f"<@{job.order.requested_by}>" if job.order.requested_by is not None else "a shell"
+    when = discord.utils.format_dt(job.created_at, "f")
+    learned = ", ".join(job.order.sources)
+    learned = learned if len(learned) <= 60 else f"{learned[:59]}…"
+    return f"**{job.number}** · {standing(job)} · {when} · by {by} · {job.order.steps} steps · {learned}"

@@ -80,14 +80,18 @@ class _Trainer(SFTTrainer):  # type: ignore[misc]  # trl ships no types
 
 
 class _Collator:
-    """Pads examples on the right into one batch."""
+    """Pads examples on the right into one batch, whose length is a multiple of 32.
+
+    oneDNN keeps code and memory for each shape that it has seen: with every length a batch can have, a run on a CPU
+    grew by 3 GB in 25 minutes.
+    """
 
     def __init__(self, pad_id: int) -> None:
         self._pad_id = pad_id
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        """Return `input_ids`, `labels` and `attention_mask`, each [rows, longest row]."""
-        longest = max(len(row["input_ids"]) for row in rows)
+        """Return `input_ids`, `labels` and `attention_mask`, each [rows, tokens]."""
+        longest = -(-max(len(row["input_ids"]) for row in rows) // 32) * 32
 
         def padded(row: Sequence[int], filler: int) -> list[int]:
             return [*row, *[filler] * (longest - len(row))]

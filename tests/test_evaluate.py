@@ -302,7 +302,7 @@ def test_json_is_one_object_with_every_metric_of_both_adapters(
     few = tmp_path / "probes.jsonl"
     few.write_text("".join(f"{line}\n" for line in PROBES.read_text(encoding="utf-8").splitlines()[:2]))
     done = evaluate(
-        *("--adapter", folder, "--against", "none", "--data", data, "--rows", 4, "--probes", few, "--json"),
+        *("--adapter", folder, "--against", "none", "--data", data, "--rows", 2, "--probes", few, "--json"),
         *("--metrics", "perplexity,hits,replies,swap,facts", "--progress", "json"),
         *("--base", "embedded", "--data-dir", embedded_data_dir),
         PERSONA_CHAT_MAX_NEW_TOKENS="8",
@@ -316,7 +316,7 @@ def test_json_is_one_object_with_every_metric_of_both_adapters(
     kinds = {f"fact_accuracy_{probe.kind}" for probe in read_probes(few)}
     expected = [name for name in NAMES if name in kinds or not name.startswith("fact_accuracy_")]
     for column in (told, told["against"][0]):
-        assert (column["base"], column["rows"]) == ("embedded", 4)
+        assert (column["base"], column["rows"]) == ("embedded", 2)
         assert list(column["metrics"]) == expected
         for name, measured in column["metrics"].items():
             assert set(measured) == {"value", "low", "high"}

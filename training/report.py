@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from training.evaluation import Scores
@@ -35,10 +36,10 @@ def as_table(columns: Sequence[Column]) -> Table:
     """Return a table with a line for each metric and a column for each adapter."""
     rows, probes = columns[0].scores.rows, columns[0].scores.probes
     measured_on = [f"{count} {what}" for count, what in ((rows, "rows"), (probes, "probes")) if count]
-    table = Table(title=f"Base {columns[0].base}, {' and '.join(measured_on)}; in brackets: 95 % intervals")
+    table = Table(title=f"Base {escape(columns[0].base)}, {' and '.join(measured_on)}; in brackets: 95 % intervals")
     table.add_column("metric")
     for column in columns:
-        table.add_column(column.adapter, justify="right")
+        table.add_column(escape(column.adapter), justify="right")
     for name in NAMES:
         if any(name in column.scores.metrics for column in columns):
             cells = [column.scores.metrics.get(name) for column in columns]
@@ -47,7 +48,8 @@ def as_table(columns: Sequence[Column]) -> Table:
 
 
 def _shown(name: str, measured: Measured) -> str:
-    value, low, high = measured.value, measured.low, measured.high
-    if name in NUMBERS:
-        return f"{value:.2f} [{low:.2f} to {high:.2f}]".replace("[", r"\[")
-    return f"{value:.1%} [{low:.1%} to {high:.1%}]".replace("[", r"\[").replace("%", " %")
+    form = ".2f" if name in NUMBERS else ".1%"
+    value, low, high = (
+        format(number, form).replace("%", " %") for number in (measured.value, measured.low, measured.high)
+    )
+    return escape(f"{value} [{low} to {high}]")

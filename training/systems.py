@@ -75,6 +75,7 @@ class Bench:
         if way is Way.CHAT and tokenizer.chat_template is None:
             raise InputError(f"The base {self.choice.base} has no chat template. Use --prompting template.")
         self._tokens = Tokens(tokenizer)
+        self._closed: Any = None
         self._base = base.load(self.choice, settings.data_dir, tokenizer, progress)
 
     @contextmanager
@@ -99,7 +100,9 @@ class Bench:
         prompting: Prompting = TemplatePrompting(self._tokens, budget, form)
         if self._way is Way.CHAT:
             prompting = ChatPrompting(self._tokens, budget)
-        closed = closed_tokens(self._tokens.openings(), self._base) if prompting.opens else None
+        if prompting.opens and self._closed is None:  # decodes the whole vocabulary, so once for all adapters
+            self._closed = closed_tokens(self._tokens.openings(), self._base)
+        closed = self._closed if prompting.opens else None
         greedy = dataclasses.replace(self._settings.sampling, temperature=0.0)
         return System(called, model, self._base, self._tokens, prompting, closed, greedy)
 

@@ -1,6 +1,7 @@
 """The registry: what may come in, under which names, and what never does."""
 
 import json
+import math
 import os
 import time
 from pathlib import Path
@@ -11,7 +12,7 @@ from persona_chat import imports
 from persona_chat.adapters import CARD, CONFIG, WEIGHTS
 from persona_chat.errors import AdapterRefused, DataFolderUnusable, InputError
 from persona_chat.registry import Registry, adapters_folder
-from tests.adapter_folders import SPOILED, change_config, make_adapter, write_card
+from tests.adapter_folders import FIRST, SPOILED, change_config, make_adapter, write_card
 
 REFUSED = SPOILED | {
     "other base in its config": (lambda f: change_config(f, base_model_name_or_path="a/b"), "made for the base a/b")
@@ -136,6 +137,23 @@ def test_an_adapter_that_was_spoiled_in_the_registry_is_not_put_in_service(two, 
     with pytest.raises(AdapterRefused, match=said):
         two.use("two")
     assert two.in_service() == "one"
+
+
+@pytest.mark.parametrize("kind", ["bfloat16", "float16", "float32"])
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf"), 3e4, 0.0])
+def test_every_kind_of_number_is_looked_at(registry, trained, kind, number):
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    tensors = {key: tensor.to(getattr(torch, kind)) for key, tensor in load_file(trained / WEIGHTS).items()}
+    tensors[FIRST].view(-1)[-1] = number
+    save_file(tensors, trained / WEIGHTS)
+    write_card(trained)
+    if math.isfinite(number):
+        registry.use(registry.import_(str(trained)).name)
+    else:
+        with pytest.raises(AdapterRefused, match="not finite"):
+            registry.import_(str(trained))
 
 
 TRICKS = (

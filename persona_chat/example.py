@@ -1,4 +1,6 @@
-"""The template's example persona: who is there in the demo before anybody set somebody."""
+"""The template's example persona, who is there in the demo before anybody set somebody, and the project's files."""
+
+from pathlib import Path
 
 from persona_chat.persona import Persona
 
@@ -17,3 +19,10 @@ DAVID = Persona(
         "I'm afraid of being in a situation where I can't communicate with my wife.",
     ),
 )
+
+
+def example_file(name: str) -> Path:
+    """Return where a file of `examples/` is: inside the installed package, else beside it in a checkout."""
+    package = Path(__file__).parent
+    inside = package / "examples" / name
+    return inside if inside.is_file() else package.parent / "examples" / name

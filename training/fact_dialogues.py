@@ -15,12 +15,13 @@ from random import Random
 from typing import Any
 
 from persona_chat.errors import InputError
+from persona_chat.example import example_file
 from training.fact_answers import answer
 from training.fact_persona import MadePersona, Written, make_persona, write
 from training.fact_topics import INDIRECT_KINDS, NO_KINDS, NO_TOPIC, YES_KINDS, Ask, Unknown, Wordings, read_wordings
 from training.fact_wording import Case, Question, fill, question, sentence
 
-PROBES = Path(__file__).parent.parent / "examples/probes.jsonl"
+PROBES = example_file("probes.jsonl")
 
 PAIRS = (4, 7)
 WORDS = 25  # of an answer

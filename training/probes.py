@@ -10,9 +10,10 @@ from typing import Any
 from persona_chat import template
 from persona_chat.dialogue import Dialogue
 from persona_chat.errors import InputError
+from persona_chat.example import example_file
 from persona_chat.persona import Persona
 
-PROBES = Path(__file__).parent.parent / "examples/probes.jsonl"
+PROBES = example_file("probes.jsonl")
 """The project's own, where it is run from its source."""
 
 KINDS = ("direct", "indirect", "opposite")

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Protocol, TextIO
 
+from persona_chat.retraining.plan import spoken_time
+
 Style = Literal["bar", "json", "none"]
 
 
@@ -79,14 +81,6 @@ class Pace:
         self._seconds = took if self._seconds is None else 0.9 * self._seconds + 0.1 * took
         self._tokens = tokens if not self._tokens else 0.9 * self._tokens + 0.1 * tokens
         return self._tokens / max(self._seconds, 1e-9), self._seconds
-
-
-def spoken_time(seconds: float) -> str:
-    """A time as people say it: "40 s", "12 min", "3 h 20 min"."""
-    minutes = round(seconds / 60)
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def losses(log: Path) -> tuple[list[int], list[float]]:

@@ -21,6 +21,7 @@ from persona_chat import template
 from persona_chat.dialogue import Dialogue
 from persona_chat.errors import InputError
 from persona_chat.persona import Persona
+from persona_chat.retraining.yardstick import held_out
 
 FEWEST = 20
 """A run on fewer usable rows teaches nothing and is refused."""
@@ -47,8 +48,8 @@ class Row:
 
     @property
     def held_out(self) -> bool:
-        """Whether this row's conversation is never trained on: one of 16, the same ones in every run."""
-        return hashlib.sha256(self.conv_id.encode()).digest()[0] % 16 == 0
+        """Whether this row's conversation is never trained on."""
+        return held_out(self.conv_id)
 
 
 @dataclass

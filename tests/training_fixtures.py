@@ -4,7 +4,6 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from random import Random
 
@@ -12,6 +11,7 @@ import pytest
 
 from persona_chat.registry import Registry
 from persona_chat.retraining.retraining import Retraining
+from persona_chat.retraining.yardstick import held_out as is_held_out
 from persona_chat.settings import Settings, load_settings
 from persona_chat.store.store import Store
 
@@ -59,7 +59,7 @@ def rows(count: int = 24, held_out: int = 12, *, shuffled: bool = False, note: s
     while count or held_out:
         number += 1
         conversation = f"test-{number}"
-        away = sha256(conversation.encode()).digest()[0] % 16 == 0
+        away = is_held_out(conversation)
         if not (held_out if away else count):
             continue
         held_out, count = held_out - away, count - (not away)

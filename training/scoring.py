@@ -14,6 +14,9 @@ Ids = Sequence[int]
 # More in one batch is no faster on a CPU, where one prompt makes matrices big enough; padding grows instead.
 ROWS_AT_ONCE = 2
 
+# oneDNN keeps code and memory for each shape that it has seen, so batches have few lengths.
+STEP = 16
+
 
 @dataclass(frozen=True)
 class Scored:
@@ -49,16 +52,18 @@ class Scorer:
         """Score all completions of one prompt of at least two tokens, which is read only once.
 
         They stand one behind the other in a single row, each at the positions right after the prompt, and a mask keeps
-        each from seeing the others: no padding, and no copy of the prompt's keys and values for each.
+        each from seeing the others: hardly any padding, and no copy of the prompt's keys and values for each.
         """
         # The prompt's last token stands before each completion: what follows it is the completion's first.
         inputs = [[prompt[-1], *completion[:-1]] for completion in completions]
+        inputs.append([self.base.pad_id] * (-sum(map(len, completions)) % STEP))
         owners = torch.tensor([number for number, ids in enumerate(inputs) for _ in ids])
         places = torch.tensor([place for ids in inputs for place in range(len(ids))])
         own = (owners[:, None] == owners[None]) & (places[:, None] >= places[None])
-        before = torch.ones(len(owners), len(prompt) - 1, dtype=torch.bool)
+        beginning = self._padded([prompt[:-1]])
+        before = (torch.arange(beginning.shape[1]) < len(prompt) - 1).expand(len(owners), -1)
         with torch.inference_mode():
-            cache = self.model(input_ids=self._padded([prompt[:-1]]), use_cache=True, logits_to_keep=1).past_key_values
+            cache = self.model(input_ids=beginning, use_cache=True, logits_to_keep=1).past_key_values
             logits = self.model(
                 input_ids=self._padded([[token for ids in inputs for token in ids]]),
                 past_key_values=cache,
@@ -79,8 +84,9 @@ class Scorer:
         return [_score(logits[row, start - first :], pairs[row][1]) for row, start in enumerate(starts)]
 
     def _padded(self, rows: Sequence[Ids]) -> torch.Tensor:
-        """Return ids [rows, longest], padded on the right: no token looks ahead, so pads need no mask."""
-        ids = torch.full((len(rows), max(map(len, rows))), self.base.pad_id)
+        """Return ids [rows, tokens], padded on the right: no token looks ahead, so pads need no mask."""
+        longest = max(map(len, rows))
+        ids = torch.full((len(rows), longest + -longest % STEP), self.base.pad_id)
         for row, tokens in enumerate(rows):
             ids[row, : len(tokens)] = torch.tensor(list(tokens))
         return ids.to(self.base.model.device)

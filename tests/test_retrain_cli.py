@@ -58,7 +58,7 @@ def test_it_says_the_plan_trains_compares_and_swaps(workshop: Workshop, tmp_path
 
 
 def test_ctrl_c_cancels(workshop: Workshop) -> None:
-    process = begin(workshop.settings, "retrain", "--steps", "100000", "--yes")
+    process = begin(workshop.settings, "retrain", "--steps", "300", "--yes")
     while process.poll() is None and ((job := workshop.store.jobs.under_way()) is None or job.child is None):
         time.sleep(0.1)
     assert job is not None

@@ -175,7 +175,7 @@ async def test_a_plan_that_is_left_begins_nothing(store: Store, tiny_settings: S
 
 
 async def test_the_cancel_button_is_for_admins_and_cancels(store: Store, tiny_settings: Settings) -> None:
-    long = tiny_settings.model_copy(update={"retrain_steps": 100_000})
+    long = tiny_settings.model_copy(update={"retrain_steps": 300})
     async with running(store, long) as here:
         job, shown = await begin(here)
         refused = await here.guest.click(shown, label="Cancel")
@@ -202,7 +202,7 @@ async def test_the_cancel_button_is_for_admins_and_cancels(store: Store, tiny_se
 
 
 async def test_a_message_that_is_gone_stops_nothing(store: Store, tiny_settings: Settings) -> None:
-    long = tiny_settings.model_copy(update={"retrain_steps": 100_000})
+    long = tiny_settings.model_copy(update={"retrain_steps": 300})
     async with running(store, long) as here:
         job, shown = await begin(here)
         await here.owner.delete(shown)
@@ -215,7 +215,7 @@ async def test_a_message_that_is_gone_stops_nothing(store: Store, tiny_settings:
 async def test_where_the_bot_may_not_write_the_retraining_begins_all_the_same(
     store: Store, tiny_settings: Settings
 ) -> None:
-    long = tiny_settings.model_copy(update={"retrain_steps": 100_000})
+    long = tiny_settings.model_copy(update={"retrain_steps": 300})
     async with running(store, long) as here:
         shown = await here.owner.slash(here.talk, "retrain start")
         assert shown.response is not None
@@ -228,7 +228,7 @@ async def test_where_the_bot_may_not_write_the_retraining_begins_all_the_same(
 
 
 async def test_after_a_restart_the_message_says_that_it_was_interrupted(store: Store, tiny_settings: Settings) -> None:
-    long = tiny_settings.model_copy(update={"retrain_steps": 100_000})
+    long = tiny_settings.model_copy(update={"retrain_steps": 300})
     async with world(store, long, check_errors=False) as here:
         here.bot.admins.add(here.owner.id)
         async with retraining_in(here.bot):

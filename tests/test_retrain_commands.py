@@ -99,31 +99,56 @@ async def test_a_retraining_is_shown_confirmed_watched_and_swapped_in(store: Sto
         assert never_pings(here.env) == []
 
 
+class Asked(ScriptedEngine):
+    """An engine whose adapter is exchanged while people speak: many before it has read the new one, and after."""
+
+    def __init__(self) -> None:
+        super().__init__(echo)
+        self.speak: Callable[[], None] = lambda: None
+
+    async def use(self, adapter: Path | None) -> str | None:
+        self.speak()
+        name = await super().use(adapter)
+        self.speak()
+        return name
+
+
 async def test_while_fifty_are_answered_the_swap_loses_nothing_and_nothing_said_is_learned(
     store: Store, tiny_settings: Settings
 ) -> None:
     canary = "zanzibar-canary-4711"
-    engine = ScriptedEngine(echo, delay_s=0.2)
+    engine = Asked()
     async with running(store, tiny_settings, engine) as here:
-        await here.guest.slash(
-            here.talk, "persona set", name="Vera", about=f"I am {canary}.", facts=f"I have {canary}."
-        )
-        job, _ = await begin(here)
-        asked = after = 0
-        while asked < 50 or after < 5:
-            here.env.backend.create_message(here.talk.id, here.guest.id, f"{canary} {asked}")
-            asked, after = asked + 1, after + bool(engine.used)
-            await asyncio.sleep(0.25)
+        asked: dict[int, list[str]] = {here.talk.id: [], here.other.id: []}
+
+        def speak() -> None:
+            for number in range(12):
+                for channel, texts in asked.items():
+                    texts.append(f"{canary} {number} of {len(texts)}")
+                    here.env.backend.create_message(channel, here.guest.id, texts[-1])
+
+        engine.speak = speak
+        for channel in (here.talk, here.other):
+            about, facts = f"I am {canary}.", f"I have {canary}."
+            await here.guest.slash(channel, "persona set", name="Vera", about=about, facts=facts)
+        speak()
         await here.env.settle()
+        job, _ = await begin(here)
         job = await here.bot.retraining.ended(job.number)
         assert job.state is State.PROMOTED
-        answered = [text for text in here.said(here.talk) if text.startswith("Vera heard")]
-        assert [text.split(" (")[0] for text in answered] == [f"Vera heard: {canary} {n}" for n in range(asked)]
+        await here.env.settle()
+        for channel in (here.talk, here.other):
+            answered = [text for text in here.said(channel) if text.startswith("Vera heard")]
+            assert [text.rpartition(" (")[0] for text in answered] == [
+                f"Vera heard: {text}" for text in asked[channel.id]
+            ]
+        assert sum(map(len, asked.values())) == 72
 
     with store._reading.begin() as connection:
         made_by = list(connection.exec_driver_sql("SELECT adapter FROM replies ORDER BY id").scalars())
-    assert len(made_by) == asked
+    assert len(made_by) == 72
     swapped = made_by.index(engine.adapter)
+    assert 24 <= swapped <= 48
     assert set(made_by[:swapped]) == {None}
     assert set(made_by[swapped:]) == {engine.adapter}
     assert str(engine.adapter).startswith("retrain-1@")

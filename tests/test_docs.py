@@ -27,7 +27,9 @@ def test_the_readme_names_the_permission_integer() -> None:
 
 
 def test_the_readme_names_every_exit_code() -> None:
-    codes = {error.exit_code for error in (errors.InputError, errors.TrainingFailed, *errors.CannotStart.__subclasses__())}
+    codes = {
+        error.exit_code for error in (errors.InputError, errors.TrainingFailed, *errors.CannotStart.__subclasses__())
+    }
     said = README.split("an exit code:", 1)[1].split(".", 1)[0]
     assert {int(code) for code in re.findall(r"\b\d+\b", said)} == codes
 

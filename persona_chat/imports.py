@@ -15,6 +15,7 @@ from persona_chat.adapters import CARD, CONFIG, WEIGHTS, Adapter, read_adapter, 
 from persona_chat.errors import AdapterRefused, InputError
 from persona_chat.fit import check_whole
 from persona_chat.registry import REMOVING, adapters_folder, check_name, writable
+from persona_chat.store.backup import sync
 from persona_chat.template import FORMS
 
 _FORM = 1  # of the card
@@ -110,7 +111,7 @@ def _copied(adapter: Adapter, card: bytes, into: Path) -> Path:
         shutil.copyfile(adapter.folder / name, into / name)
     (into / CARD).write_bytes(card)  # last: where it is, the whole is there
     for path in (*into.iterdir(), into):
-        _sync(path)
+        sync(path)
     return into
 
 
@@ -121,7 +122,7 @@ def _put(made: Path, folder: Path, name: str) -> None:
             raise InputError(f"There is another adapter called {name} already. Choose another --name.")
         return
     made.rename(folder)
-    _sync(folder.parent)
+    sync(folder.parent)
 
 
 def _alike(one: Path, other: Path) -> bool:
@@ -132,14 +133,6 @@ def _alike(one: Path, other: Path) -> bool:
         return read_adapter(one).name.rpartition("@")[2] == read_adapter(other).name.rpartition("@")[2]
     except AdapterRefused:
         return False
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _remove_leftovers(registry: Path) -> None:

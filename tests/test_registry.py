@@ -211,7 +211,7 @@ def test_an_import_that_breaks_off_leaves_nothing_and_old_leftovers_go(registry,
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as broken:
-        broken.setattr(imports, "_sync", no_room)
+        broken.setattr(imports, "sync", no_room)
         with pytest.raises(DataFolderUnusable, match="No space left"):
             registry.import_(str(trained))
     folder = adapters_folder(registry._data_dir)

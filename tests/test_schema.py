@@ -302,7 +302,7 @@ def test_a_backup_that_fails_leaves_nothing_half_made(url, file, with_second, mo
     def no_room(path: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(backup, "_sync", no_room)
+    monkeypatch.setattr(backup, "sync", no_room)
     with pytest.raises(DataFolderUnusable, match="No space left"):
         upgrade(url)
     assert list((file.parent / "backups").iterdir()) == []

@@ -6,7 +6,10 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +38,24 @@ def run(out: Path, data_dir: Path, *options: str) -> subprocess.CompletedProcess
         cwd=Path(__file__).parents[1],
         check=False,
     )
+
+
+@contextmanager
+def watched(
+    out: Path, data_dir: Path, *options: str
+) -> Iterator[tuple[subprocess.Popen[str], Iterator[dict[str, Any]]]]:
+    """A run under way, and what it tells."""
+    with subprocess.Popen(
+        command(out, data_dir, "--progress", "json", *options),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=quietly(),
+        cwd=Path(__file__).parents[1],
+    ) as running:
+        assert running.stdout is not None
+        yield running, map(json.loads, running.stdout)
 
 
 def quietly() -> dict[str, str]:
@@ -86,31 +107,24 @@ def test_every_lora_tensor_was_moved(whole: tuple[Path, list[Any]]) -> None:
         assert tensor.abs().max() > 0, name
 
 
-def test_held_out_rows_are_of_conversations_that_were_not_trained_on(whole: tuple[Path, list[Any]]) -> None:
-    rows = [json.loads(line) for line in (whole[0] / "held_out.jsonl").read_text().splitlines()]
-    data = json.loads((whole[0] / "data.json").read_text())
-    assert len(rows) == data["held_out"] > 0
-    assert not [row["reference"] for row in rows if row["reference"] in data["example"]]
+def test_what_is_held_out_is_not_trained_on(whole: tuple[Path, list[Any]]) -> None:
+    rows = [json.loads(line) for line in OWN.read_text().splitlines()][:40]
+    away = {row["conv_id"] for row in rows if sha256(row["conv_id"].encode()).digest()[0] % 16 == 0}
+    assert away
+    kept = [json.loads(line) for line in (whole[0] / "held_out.jsonl").read_text().splitlines()]
+    assert {row["conv_id"] for row in kept} == away
+    # Of each other conversation the longest cut is learned from.
+    start = next(event for event in whole[1] if event["event"] == "start")
+    assert start["rows"] == len({row["conv_id"] for row in rows} - away)
 
 
 def test_a_run_killed_in_the_middle_goes_on_to_the_same_weights(
     whole: tuple[Path, list[Any]], embedded_data_dir: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "killed"
-    options = (*SMALL, "--set", "checkpoint_steps=1", "--progress", "json")
     # The held-out rows are measured after each checkpoint: training goes on after an evaluation.
-    with subprocess.Popen(
-        command(out, embedded_data_dir, *options),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env=quietly(),
-        cwd=Path(__file__).parents[1],
-    ) as running:
-        assert running.stdout is not None
-        for line in running.stdout:
-            if json.loads(line).get("event") == "held_out" and json.loads(line)["step"] == 2:
-                break
+    with watched(out, embedded_data_dir, *SMALL, "--set", "checkpoint_steps=1") as (running, told):
+        assert any(event["event"] == "held_out" and event["step"] == 2 for event in told)
         running.kill()
     assert not (out / CARD).exists()
     done = run(out, embedded_data_dir, "--resume")
@@ -125,19 +139,11 @@ def test_a_run_killed_in_the_middle_goes_on_to_the_same_weights(
 
 def test_sigterm_leaves_a_checkpoint_and_says_how_to_go_on(embedded_data_dir: Path, tmp_path: Path) -> None:
     out = tmp_path / "stopped"
-    with subprocess.Popen(
-        command(out, embedded_data_dir, *SMALL, "--progress", "json"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env=quietly(),
-        cwd=Path(__file__).parents[1],
-    ) as running:
-        assert running.stdout is not None
-        told = []
-        for line in running.stdout:
-            told.append(json.loads(line))
-            if told[-1]["event"] == "start":
+    told = []
+    with watched(out, embedded_data_dir, *SMALL) as (running, telling):
+        for event in telling:
+            told.append(event)
+            if event["event"] == "start":
                 running.send_signal(signal.SIGTERM)
     assert running.returncode == 143
     assert told[-1]["event"] == "stopped"
@@ -148,22 +154,14 @@ def test_sigterm_leaves_a_checkpoint_and_says_how_to_go_on(embedded_data_dir: Pa
 def test_a_run_is_alone_in_its_folder_and_a_tied_one_ends_at_once_with_its_parent(
     embedded_data_dir: Path, tmp_path: Path
 ) -> None:
-    with subprocess.Popen(
-        command(tmp_path / "tied", embedded_data_dir, *SMALL, "--progress", "json", "--tied"),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env=quietly(),
-        cwd=Path(__file__).parents[1],
-    ) as running:
-        assert running.stdout is not None
+    out = tmp_path / "tied"
+    with watched(out, embedded_data_dir, *SMALL, "--tied") as (running, told):
+        assert any(event["event"] == "start" for event in told)
+        for options in (("--resume",), SMALL):
+            assert "Another training" in refused(out, embedded_data_dir, 2, *options)
+        # What the second was told does not stand in the log of the first.
+        assert "failed" not in [event["event"] for event in events((out / "progress.jsonl").read_text())]
         assert running.stdin is not None
-        for line in running.stdout:
-            if json.loads(line)["event"] == "start":
-                break
-        second = run(tmp_path / "tied", embedded_data_dir, "--resume")
-        assert (second.returncode, "Another training" in second.stderr) == (2, True)
         running.stdin.close()
         assert running.wait(timeout=30) == 143
 
@@ -183,7 +181,8 @@ def test_the_adapter_reloaded_for_serving_gives_the_logits_the_trainer_had(
     _, recipe = choose_recipe("small", "embedded", rows_per_step=2, rows_at_once=1, max_tokens=300, warmup_steps=1)
     trainee = prepare(embedded_settings, recipe, None)
     made = schedule(read_rows(str(OWN), 30), Renderer(trainee.tokenizer, trainee.eos_id, recipe), recipe, 2)
-    step, loss = take_steps(trainee, made, (), recipe, 2, tmp_path / "checkpoints", lambda *_, **__: None, Never())
+    checkpoints = tmp_path / "checkpoints"
+    step, loss = take_steps(trainee, made, (), recipe, 2, checkpoints, lambda *_, **__: None, Never(), resume=False)
     assert step == 2
     assert loss > 0
     out = tmp_path / "adapter"
@@ -200,6 +199,44 @@ def test_the_adapter_reloaded_for_serving_gives_the_logits_the_trainer_had(
         served = attach(loaded.model, read_adapter(out), choice.base)(input_ids=ids).logits
     assert not served.allclose(plain, atol=0.1)
     torch.testing.assert_close(served, had, rtol=0, atol=1e-4)
+
+
+def test_a_checkpoint_that_lies_there_is_taken_up_only_when_that_is_asked_for(
+    embedded_settings: Settings, tmp_path: Path
+) -> None:
+    from training.examples import Renderer, schedule
+    from training.model import prepare
+    from training.recipe import choose_recipe
+    from training.rows import read_rows
+    from training.stepping import take_steps
+
+    _, recipe = choose_recipe("small", "embedded", rows_per_step=1, rows_at_once=1, max_tokens=220, checkpoint_steps=1)
+    trainee = prepare(embedded_settings, recipe, None)
+    made = schedule(read_rows(str(OWN), 30), Renderer(trainee.tokenizer, trainee.eos_id, recipe), recipe, 2)
+    taken: list[list[int]] = []
+    for resume in (False, False, True):
+        taken.append([])
+
+        def told(event: str, **fields: Any) -> None:
+            if event == "step":
+                taken[-1].append(fields["step"])
+
+        if resume:
+            shutil.rmtree(tmp_path / "checkpoint-2")
+        take_steps(trainee, made, (), recipe, 2, tmp_path, told, Never(), resume=resume)
+    assert taken == [[1, 2], [1, 2], [2]]
+
+
+def test_a_run_whose_data_has_changed_does_not_go_on(
+    whole: tuple[Path, list[Any]], embedded_data_dir: Path, tmp_path: Path
+) -> None:
+    data, out = tmp_path / "mine.jsonl", tmp_path / "run"
+    shutil.copy(OWN, data)
+    out.mkdir()
+    plan = json.loads((whole[0] / "run.json").read_text())
+    (out / "run.json").write_text(json.dumps(plan | {"data": [str(data)]}))
+    data.write_text(data.read_text().replace("cello", "viola"))
+    assert "not the file this run began with" in refused(out, embedded_data_dir, 2, "--resume")
 
 
 def test_in_four_bits_an_adapter_goes_on_learning_after_an_evaluation(

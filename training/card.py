@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -11,24 +11,19 @@ from typing import Any
 
 from persona_chat import __version__
 from persona_chat.adapters import CARD, WEIGHTS
+from persona_chat.errors import InputError
 from persona_chat.template import TEMPLATE_ID
 from training.recipe import Recipe
 
 _PACKAGES = ("torch", "transformers", "peft", "trl", "unsloth", "bitsandbytes", "tokenizers", "datasets")
 
-# What is known of public data by its name; a file beside the data, `<file>.source.json`, says it of others.
-_KNOWN = {
+# Of a data set of the hub, by its exact id. A file says it in `<file>.source.json` beside it, and nothing else does: a
+# name alone proves nothing about where a file comes from.
+_OF_HUB = {
     "Cynaptics/persona-chat": {
         "provenance": "Synthetic-Persona-Chat (Jandaghi et al. 2023, arXiv:2312.10007), cut into rows",
         "licence": "CC BY 4.0",
     },
-    "spc_": {
-        "provenance": "Synthetic-Persona-Chat (Jandaghi et al. 2023, arXiv:2312.10007), cut into rows, conversations "
-        "with unfilled placeholders dropped",
-        "licence": "CC BY 4.0",
-    },
-    "dialogues.jsonl": {"provenance": "written for this project", "licence": "Apache-2.0"},
-    "facts": {"provenance": "made by rule (training/fact_dialogues.py)", "licence": "Apache-2.0"},
 }
 
 
@@ -44,19 +39,34 @@ class Source:
 
 
 def describe_source(source: str, rows: int) -> Source:
-    """Say what is known about a source: by its name, or by a file `<file>.source.json` beside it."""
+    """Say what is known about a source. Raises InputError when `<file>.source.json` beside it cannot be read."""
     path = Path(source).expanduser()
-    about = next((known for name, known in _KNOWN.items() if path.name.startswith(name) or source == name), {})
-    beside = path.with_name(f"{path.name}.source.json")
-    if beside.is_file():
-        about = json.loads(beside.read_text(encoding="utf-8"))
-    return Source(
-        source=path.name if path.is_file() else source,
-        sha256=sha256_of(path) if path.is_file() else None,
-        rows=rows,
-        provenance=str(about.get("provenance", "given by the operator")),
-        licence=str(about.get("licence", "not stated")),
-    )
+    if not path.is_file():
+        about = _OF_HUB.get(source, {})
+        return Source(source, None, rows, *_origin(about))
+    return Source(path.name, sha256_of(path), rows, *_origin(_beside(path)))
+
+
+def source_file(data: Path) -> Path:
+    """Return the file that says where a data file comes from: an object with `provenance` and `licence`."""
+    return data.with_name(f"{data.name}.source.json")
+
+
+def _beside(data: Path) -> dict[str, Any]:
+    file = source_file(data)
+    if not file.is_file():
+        return {}
+    try:
+        about = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        about = None
+    if not isinstance(about, dict):
+        raise InputError(f"{file.name}: expected a JSON object with `provenance` and `licence`. Mend it or remove it.")
+    return about
+
+
+def _origin(about: Mapping[str, Any]) -> tuple[str, str]:
+    return str(about.get("provenance", "given by the operator")), str(about.get("licence", "not stated"))
 
 
 def sha256_of(file: Path) -> str:

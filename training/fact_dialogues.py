@@ -16,6 +16,7 @@ from typing import Any
 
 from persona_chat.errors import InputError
 from persona_chat.example import example_file
+from training.card import source_file
 from training.fact_answers import answer
 from training.fact_persona import MadePersona, Written, make_persona, write
 from training.fact_topics import INDIRECT_KINDS, NO_KINDS, NO_TOPIC, YES_KINDS, Ask, Unknown, Wordings, read_wordings
@@ -236,7 +237,7 @@ def _after(word: str, text: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Write rows to a gzipped JSONL file."""
+    """Write rows to a gzipped JSONL file, and beside it where they come from."""
     parser = argparse.ArgumentParser(prog="python -m training.fact_dialogues", description=main.__doc__)
     parser.add_argument("--count", type=int, required=True, help="how many dialogues")
     parser.add_argument("--seed", type=int, default=1)
@@ -245,6 +246,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in make(given.count, given.seed))
     # Without a time and a name inside, the same rows are the same file.
     given.out.write_bytes(gzip.compress(text.encode(), mtime=0))
+    about = {"provenance": f"made by rule (training/fact_dialogues.py, seed {given.seed})", "licence": "Apache-2.0"}
+    source_file(given.out).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -59,6 +59,7 @@ class Report:
     read: int = 0
     kept: int = 0
     held_out: int = 0
+    kept_of: dict[str, int] = field(default_factory=dict)  # by source
     dropped: Counter[str] = field(default_factory=Counter)
     places: dict[str, str] = field(default_factory=dict)
     tokens: dict[str, int] = field(default_factory=dict)  # of prompt and reference: fewest, median, most
@@ -113,6 +114,7 @@ def load(sources: Sequence[str], limit: int | None = None) -> tuple[list[Row], R
             kept += 1
         if not kept:
             raise _nothing(source, report)
+        report.kept_of[source] = kept
     report.kept = len(rows)
     return rows, report
 

@@ -30,6 +30,8 @@ PLAN = "run.json"
 DATA = "data.json"
 CURVE = "loss.png"
 
+NO_RUN = "{folder} holds no run to go on with. Leave out --resume to begin one."
+
 _DISK_BYTES = 200_000_000
 
 
@@ -44,6 +46,8 @@ class Plan:
     steps: int  # 0: as many as the recipe says
     rows: int | None
     init: str | None
+    precision: str
+    data_sha256: tuple[str | None, ...] = ()  # of each source that is a file
 
 
 @dataclass(frozen=True)
@@ -56,32 +60,18 @@ class Outcome:
     finished: bool
 
 
-def open_folder(folder: Path, plan: Plan, *, resume: bool) -> Plan:
-    """Make the run's folder, or take it up again. Raises InputError when it holds something else.
+@contextmanager
+def alone_in(folder: Path, *, make: bool) -> Iterator[None]:
+    """Hold the run's folder, making it first if wanted, until the end.
 
-    Returns the plan to follow: with `resume` the one that the run began with.
+    Raises InputError when it is no folder or is not there, and while another process trains in it.
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; --out is a folder.")
-    if not resume:
-        if folder.is_dir() and any(folder.iterdir()):
-            raise InputError(f"{folder} is not empty. Give another --out, or --resume to go on with the run in it.")
+    if make:
         folder.mkdir(parents=True, exist_ok=True)
-        if shutil.disk_usage(folder).free < _DISK_BYTES:
-            raise TrainingFailed(f"The disk is full: a run needs {_DISK_BYTES // 1_000_000} MB in {folder}.")
-        card.write_whole(folder / PLAN, json.dumps(asdict(plan), indent=1) + "\n")
-        return plan
-    try:
-        kept = json.loads((folder / PLAN).read_text(encoding="utf-8"))
-        kept["recipe"]["target_modules"] = tuple(kept["recipe"]["target_modules"])
-        return Plan(**{**kept, "data": tuple(kept["data"]), "recipe": Recipe(**kept["recipe"])})
-    except (OSError, ValueError, TypeError, KeyError):
-        raise InputError(f"{folder} holds no run to go on with. Leave out --resume to begin one.") from None
-
-
-@contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """Hold the run's folder. Raises InputError while another process trains in it."""
+    elif not folder.is_dir():
+        raise InputError(NO_RUN.format(folder=folder))
     handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -94,6 +84,33 @@ def alone_in(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
+def begin(folder: Path, plan: Plan) -> None:
+    """Write the plan into the empty folder. Raises InputError when it holds something already."""
+    if any(folder.iterdir()):
+        raise InputError(f"{folder} is not empty. Give another --out, or --resume to go on with the run in it.")
+    if shutil.disk_usage(folder).free < _DISK_BYTES:
+        raise TrainingFailed(f"The disk is full: a run needs {_DISK_BYTES // 1_000_000} MB in {folder}.")
+    card.write_whole(folder / PLAN, json.dumps(asdict(plan), indent=1) + "\n")
+
+
+def take_up(folder: Path) -> Plan:
+    """Return the plan of the run in the folder. Raises InputError when there is none, or its data has changed."""
+    try:
+        kept = json.loads((folder / PLAN).read_text(encoding="utf-8"))
+        recipe = Recipe(**{**kept["recipe"], "target_modules": tuple(kept["recipe"]["target_modules"])})
+        lists = {name: tuple(kept[name]) for name in ("data", "data_sha256")}
+        plan = Plan(**{**kept, **lists, "recipe": recipe})
+    except (OSError, ValueError, TypeError, KeyError):
+        raise InputError(NO_RUN.format(folder=folder)) from None
+    for source, digest in zip(plan.data, plan.data_sha256, strict=True):
+        if digest is not None and not (Path(source).is_file() and card.sha256_of(Path(source)) == digest):
+            raise InputError(
+                f"{source} is not the file this run began with, so it cannot go on exactly. Put that one back, or "
+                "begin another run with --init."
+            )
+    return plan
+
+
 def train(
     folder: Path,
     plan: Plan,
@@ -103,8 +120,10 @@ def train(
     settings: Settings,
     told: Told,
     stop: Any,
+    *,
+    resume: bool,
 ) -> Outcome:
-    """Train and write the adapter into `folder`; goes on from the newest whole checkpoint that is there.
+    """Train and write the adapter into `folder`; with `resume` it goes on from the newest whole checkpoint.
 
     `stop` is an event: once it is set, the run ends after the step under way, with a checkpoint. Raises
     TrainingFailed, InputError when fewer than 20 rows can be used, and what loading a base raises.
@@ -133,7 +152,8 @@ def train(
         told("data", **{key: report.as_json()[key] for key in ("read", "kept", "dropped", "held_out")})
         told("start", steps=steps, rows=len(kept), backend=trainee.backend)
         held_out = [example for row in away[:32] if (example := renderer.example(row)) is not None]
-        step, loss = take_steps(trainee, made, held_out, recipe, steps, folder / CHECKPOINTS, told, stop)
+        checkpoints = folder / CHECKPOINTS
+        step, loss = take_steps(trainee, made, held_out, recipe, steps, checkpoints, told, stop, resume=resume)
         draw_curve(folder / LOG, folder / CURVE)
         if step < steps:
             return Outcome(step, steps, loss, finished=False)

@@ -36,8 +36,10 @@ def take_steps(
     checkpoints: Path,
     told: Told,
     stop: Any,
+    *,
+    resume: bool,
 ) -> tuple[int, float]:
-    """Take the steps, or go on with them from the newest whole checkpoint; return the last step and its loss.
+    """Take the steps, with `resume` those after the newest whole checkpoint; return the last step and its loss.
 
     Ends earlier, after a checkpoint, once the event `stop` is set. Raises TrainingFailed when the loss is no number
     or a LoRA tensor got no gradient.
@@ -56,7 +58,7 @@ def take_steps(
         for callback in list(trainer.callback_handler.callbacks):
             if type(callback).__name__ == noisy:
                 trainer.remove_callback(callback)
-    trainer.train(resume_from_checkpoint=newest_checkpoint(checkpoints))
+    trainer.train(resume_from_checkpoint=newest_checkpoint(checkpoints) if resume else None)
     return trainer.state.global_step, watch.loss
 
 

@@ -12,11 +12,11 @@ import typer
 
 from persona_chat.engine.cores import share_cores
 from persona_chat.errors import InputError, PersonaChatError
-from persona_chat.settings import load_settings
+from persona_chat.settings import Settings, load_settings
 from training import card, rows
 from training.progress import Style, Teller
 from training.recipe import choose_recipe, read_override
-from training.run import CURVE, LOG, Outcome, Plan, alone_in, open_folder, train
+from training.run import CURVE, LOG, Outcome, Plan, alone_in, begin, take_up, train
 from training.tied import end_with_standard_input
 
 _STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143}
@@ -71,27 +71,37 @@ def command(
         end_with_standard_input()
     share_cores()
     stop = Stop()
-    settings = load_settings(base=base, data_dir=data_dir, precision=precision)
-    plan = _plan(settings.base, data or [], recipe, steps, row_limit, seed, change or [], init, resume=resume)
-    plan = open_folder(out, plan, resume=resume)
-    if settings.base != plan.base:
-        settings = load_settings(base=plan.base, data_dir=data_dir, precision=precision)
-    found, report, sources = _read(plan)
-    _import_unsloth()
+    given = load_settings(base=base, data_dir=data_dir, precision=precision)
+    new = None if resume else _plan(given, data or [], recipe, steps, row_limit, seed, change or [], init)
+    with alone_in(out, make=not resume):
+        if new is not None:
+            begin(out, new)
+        plan = new or take_up(out)
+        outcome = _run(out, plan, data_dir, progress, stop, resume=resume)
+    if not outcome.finished:
+        raise typer.Exit(stop.exit_code)
+
+
+def _run(out: Path, plan: Plan, data_dir: Path | None, progress: Style, stop: Stop, *, resume: bool) -> Outcome:
+    settings = load_settings(base=plan.base, data_dir=data_dir, precision=plan.precision)
     told = Teller(progress, out / LOG)
-    if progress == "bar":
-        _show_report(report)
     try:
-        with alone_in(out), told.shown():
-            outcome = train(out, plan, found, report, sources, settings, told, stop)
+        found, report = rows.load(plan.data, plan.rows)
+        sources = [card.describe_source(source, report.kept_of[source]) for source in plan.data]
+        if progress == "bar":
+            _show_report(report)
+        _import_unsloth()
+        with told.shown():
+            outcome = train(out, plan, found, report, sources, settings, told, stop, resume=resume)
     except PersonaChatError as error:
         told("failed", text=str(error))
         raise
-    _say_end(out, outcome, told, stop, quiet=progress != "bar")
+    _say_end(out, outcome, told, quiet=progress != "bar")
+    return outcome
 
 
 def _plan(
-    base: str,
+    settings: Settings,
     data: list[str],
     recipe: str | None,
     steps: int,
@@ -99,32 +109,20 @@ def _plan(
     seed: int | None,
     changes: list[str],
     init: Path | None,
-    *,
-    resume: bool,
 ) -> Plan:
-    if not data and not resume:
+    if not data:
         raise InputError("Say what to learn from: --data FILE, or --data owner/name for a data set of the hub.")
-    from persona_chat.bases import EMBEDDED
-    from persona_chat.engine.base import CUDA_BASE
+    from persona_chat.engine.base import name_of
 
-    if base == "auto":
-        import torch
-
-        base = CUDA_BASE if torch.cuda.is_available() else EMBEDDED
+    base = name_of(settings)
     name, chosen = choose_recipe(recipe, base, **dict(read_override(text) for text in changes))
     if seed is not None:
         chosen = replace(chosen, seed=seed)
-    sources = tuple(str(Path(source).resolve()) if Path(source).is_file() else source for source in data)
-    return Plan(base, sources, name, chosen, steps, row_limit, str(init.resolve()) if init else None)
-
-
-def _read(plan: Plan) -> tuple[list[rows.Row], rows.Report, list[card.Source]]:
-    found, report = rows.load(plan.data, plan.rows)
-    sources = []
-    for source in plan.data:
-        count = len(rows.read_rows(source, plan.rows)) if len(plan.data) > 1 else report.kept
-        sources.append(card.describe_source(source, count))
-    return found, report, sources
+    found = {source: Path(source).expanduser().resolve() for source in data}
+    sources = tuple(str(file) if file.is_file() else source for source, file in found.items())
+    digests = tuple(card.sha256_of(file) if file.is_file() else None for file in found.values())
+    start = str(init.resolve()) if init else None
+    return Plan(base, sources, name, chosen, steps, row_limit, start, settings.precision, digests)
 
 
 def _import_unsloth() -> None:
@@ -141,7 +139,7 @@ def _show_report(report: rows.Report) -> None:
         typer.echo(f"  dropped, {reason}: {count:,} (the first: {report.places[reason]})", err=True)
 
 
-def _say_end(out: Path, outcome: Outcome, told: Teller, stop: Stop, *, quiet: bool) -> None:
+def _say_end(out: Path, outcome: Outcome, told: Teller, *, quiet: bool) -> None:
     if outcome.finished:
         if not quiet:
             typer.echo(f"The adapter is in {out}; the loss's curve is {out / CURVE}.")
@@ -153,4 +151,3 @@ def _say_end(out: Path, outcome: Outcome, told: Teller, stop: Stop, *, quiet: bo
     told("stopped", step=outcome.step, text=text)
     if not quiet:
         typer.echo(text, err=True)
-    raise typer.Exit(stop.exit_code)

@@ -25,9 +25,9 @@ def back_up(source: Path, revision: str) -> Path:
         os.close(os.open(partial, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600))
         with explained(source):
             _copy(source, partial)
-        _sync(partial)
+        sync(partial)
         partial.rename(final)
-        _sync(folder)
+        sync(folder)
     except OSError as error:
         raise DataFolderUnusable(
             f"The backup before the upgrade cannot be written to {folder} ({error.strerror}). Nothing was "
@@ -51,7 +51,8 @@ def _copy(source: Path, target: Path) -> None:
             )
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """See that a file, or a folder's list of names, is on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -114,7 +114,9 @@ class Chat:
             raise InputError(NO_PERSONA)
         past = await self.history(heard.channel_id, self._settings.history_turns)
         said = Turn(Speaker.A, heard.text, heard.speaker_name)
-        request = ReplyRequest(persona, (*past, said), self._settings.sampling, self._settings.deadline_s)
+        request = ReplyRequest(
+            persona, (*past, said), self._settings.sampling, self._settings.deadline_s, heard.channel_id
+        )
         return persona, await self._engine.reply(request)
 
     @asynccontextmanager

@@ -35,6 +35,9 @@ _UNSAFE_IN_STRING = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 # A reply that starts somebody's line is cut before it, wherever in the line that is.
 _NEXT_SPEAKER = re.compile(r"Persona [AB]\s*(?::|$)|\s*Reference:")
 
+# How what ends a reply may begin: a quotation mark, or the first letters of another speaker's line.
+_MAY_END = re.compile(r"""["\s,\]}]*(?:(?:Persona [AB]|Reference).*|\b[PR]\w*(?: [AB]?)?)?$""")
+
 _CLOSING = re.compile(r'"[\s,\]}]*$')
 
 _FILE_FIELDS = {"name", "about", "persona_b", "dialogue"}
@@ -139,6 +142,12 @@ def ends_reply(completion: str) -> bool:
     """Whether nothing more of this completion can belong to the reply: a newline or another speaker came."""
     text = completion.lstrip()
     return "\n" in text or _NEXT_SPEAKER.search(text.removeprefix(CUE)) is not None
+
+
+def shown(completion: str) -> str:
+    """Return what of an unfinished completion can be shown: each time more, and never a part of what ends a reply."""
+    text = read_reply(completion)
+    return text if text == completion.strip() and _MAY_END.search(text) is None else _MAY_END.sub("", text).rstrip()
 
 
 def opens_reply(token_text: str) -> bool:

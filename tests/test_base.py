@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from persona_chat.engine import base, cores, embedded
+from persona_chat.engine.tokens import choose_pad
 from persona_chat.errors import BaseUnavailable
 from persona_chat.settings import Settings
 
@@ -14,10 +15,11 @@ model = pytest.mark.model
 
 @model
 async def test_the_converted_tokenizer_ends_where_the_model_was_trained_to_end(model_engine):
-    tokenizer, loaded = model_engine._tokenizer().tokenizer, model_engine._loaded.base
+    tokenizer = model_engine._tokenizer().tokenizer
+    eos_ids = model_engine._writer.loaded.batch._eos_ids
     assert tokenizer.eos_token == "<|im_end|>"
-    assert loaded.eos_ids == {tokenizer.eos_token_id}
-    assert loaded.pad_id == tokenizer.pad_token_id == 0
+    assert eos_ids == {tokenizer.eos_token_id}
+    assert choose_pad(tokenizer, eos_ids) == tokenizer.pad_token_id == 0
     assert tokenizer.encode("", add_special_tokens=True) == []
     assert tokenizer.encode("<|im_end|>") == [2]
     assert tokenizer.decode(tokenizer.encode("in 1987 , isn 't it ?")) == "in 1987 , isn 't it ?"

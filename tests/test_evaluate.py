@@ -15,7 +15,7 @@ from rich.console import Console
 
 from persona_chat import template
 from persona_chat.dialogue import Dialogue, Speaker, Turn
-from persona_chat.engine.reply import Finish, Sampling
+from persona_chat.engine.reply import Sampling
 from persona_chat.errors import AdapterRefused, InputError
 from persona_chat.persona import Persona
 from persona_chat.settings import Settings
@@ -31,7 +31,7 @@ from training.probes import PROBES, read_probes
 from training.prompting import NOBODY, ask
 from training.rows import Row
 from training.sample import candidates
-from training.systems import Bench, System, Wanted, Way, find, measured_in
+from training.systems import Bench, System, Wanted, Way, find
 
 pytestmark = pytest.mark.model
 
@@ -130,28 +130,17 @@ def test_rows_of_any_length_score_in_batches_as_each_alone(system: System) -> No
         assert score.mean == score.logp / len(completion)
 
 
-@pytest.mark.parametrize("opens", [True, False])
-def test_replies_of_a_batch_are_those_of_single_runs(system: System, opens: bool) -> None:
-    from persona_chat.engine.generation import Limits, complete_each
+def test_replies_of_a_batch_are_those_of_single_runs(system: System) -> None:
+    from training.replies import write_each
 
     talks: list[tuple[Persona, Dialogue]] = [(VERA, HELLO), *((row.persona, row.dialogue) for row in PAIRS[:3])]
     prompts = [system.prompting.prompt(persona, dialogue) for persona, dialogue in talks]
     assert len({len(prompt) for prompt in prompts}) > 1
-
-    def written(*chosen: list[int]) -> list[tuple[str, int, Finish]]:
-        closed = system.closed if opens else None
-        sampling = Sampling(max_new_tokens=8, temperature=0, repetition_penalty=1.1)
-        completions = complete_each(
-            system.model, system.base, system.tokens, chosen, closed, sampling, Limits(math.inf, ())
-        )
-        return [(completion.text, completion.tokens, completion.finish) for completion in completions]
-
-    together = written(*prompts)
-    assert together == [written(prompt)[0] for prompt in prompts]
-    if opens:
-        # Rows that end at different places and some that the limit ends: each knows its own end.
-        assert len({tokens for _, tokens, _ in together}) > 1
-        assert {finish for _, _, finish in together} == {Finish.STOP, Finish.LENGTH}
+    few = replace(system, sampling=Sampling(max_new_tokens=8, temperature=0, repetition_penalty=1.1))
+    together = write_each(few, prompts, lambda _: None)
+    assert together == [write_each(few, [prompt], lambda _: None)[0] for prompt in prompts]
+    # Rows that end at different places and some that the limit ends: each knows its own end.
+    assert {written.stopped for written in together} == {True, False}
 
 
 def test_each_persona_fits_its_own_reply_better_than_the_others(system: System) -> None:
@@ -260,16 +249,6 @@ def test_what_is_measured_follows_from_what_is_given() -> None:
     for metrics in (None, "f1"):
         with pytest.raises(InputError, match="--data FILE"):
             read_wanted(metrics, data=None, probes=None)
-
-
-def test_a_precision_that_was_set_is_measured_in(embedded_settings: Settings) -> None:
-    from persona_chat.engine.base import BaseChoice
-
-    served = BaseChoice("embedded", "cpu", "cpu", "nf4", "fast")
-    auto = embedded_settings.model_copy(update={"precision": "auto"})
-    assert measured_in(served, auto).precision == "bf16"
-    assert measured_in(served, embedded_settings.model_copy(update={"precision": "nf4"})).precision == "nf4"
-    assert measured_in(replace(served, device="cuda:0"), auto).precision == "nf4"
 
 
 def test_the_table_has_a_line_a_metric_and_a_column_an_adapter() -> None:

@@ -10,12 +10,14 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from random import Random
 
 import pytest
 
 from persona_chat import template
 from persona_chat.dialogue import Speaker, Turn
-from persona_chat.engine import base, generation
+from persona_chat.engine import base, row
+from persona_chat.engine.draw import draw
 from persona_chat.engine.local import LocalEngine
 from persona_chat.engine.reply import Finish, ReplyRequest, Sampling
 from persona_chat.errors import (
@@ -36,23 +38,25 @@ model = pytest.mark.model
 
 @contextlib.contextmanager
 def forced(engine: LocalEngine, text: str, *, then_end: bool = False) -> Iterator[list[int]]:
-    """Make the model write this text, then what it likes or the end; gives a list with one item a forward pass."""
-    loaded = engine._loaded.base
-    ids = loaded.tokenizer.encode(text, add_special_tokens=False)
-    ids += sorted(loaded.eos_ids)[:1] * then_end
-    calls: list[int] = []
+    """Make the model write this text, then what it likes or the end; gives a list with one item a token."""
+    ids = engine._tokenizer().tokenizer.encode(text, add_special_tokens=False)
+    ids += sorted(engine._writer.loaded.batch._eos_ids)[:1] * then_end
+    decoder, calls = engine._writer.loaded.decoder, []
+    before = decoder.head
 
-    def write(_model, _inputs, output):
-        if len(calls) < len(ids):
-            output.logits[:, -1] = -1e4
-            output.logits[:, -1, ids[len(calls)]] = 1e4
-        calls.append(output.logits.shape[1])
+    def write(hidden, closed=None):
+        candidates = before(hidden, closed)
+        if len(calls) < len(ids) and not (closed is not None and closed[ids[len(calls)]]):
+            candidates.ids[:, 0] = ids[len(calls)]
+            candidates.logits[:, 0] = 1e4
+        calls.append(len(hidden))
+        return candidates
 
-    hook = loaded.model.register_forward_hook(write)
+    decoder.head = write
     try:
         yield calls
     finally:
-        hook.remove()
+        del decoder.head
 
 
 @contextlib.asynccontextmanager
@@ -88,7 +92,7 @@ async def test_greedy_replies_are_equal_and_one_line_of_one_speaker(model_engine
 @model
 async def test_a_seed_repeats_a_reply_and_other_seeds_vary_it(model_engine):
     async def drawn(seed: int) -> str:
-        return (await model_engine.reply(replace(ASK, sampling=Sampling(12, 1.2, 0.95, 1.1, seed)))).text
+        return (await model_engine.reply(replace(ASK, sampling=Sampling(12, 1.2, 0.95, 1.1, seed=seed)))).text
 
     texts = [await drawn(seed) for seed in (1, 2, 3, 1)]
     assert texts[0] == texts[3]
@@ -128,20 +132,13 @@ async def test_a_long_reply_ends_at_its_token_limit(model_engine):
 
 @model
 async def test_words_of_the_prompt_are_free_and_those_of_the_reply_are_not(model_engine):
-    tokens, loaded = model_engine._tokenizer(), model_engine._loaded
-    parrot = loaded.base.tokenizer.encode(" parrot", add_special_tokens=False)[0]
-    seen = []
-    hook = loaded.base.model.register_forward_hook(lambda _m, _i, output: seen.append(output.logits[0, -1].clone()))
-    try:
-        await model_engine.reply(replace(ASK, sampling=Sampling(1, 0, repetition_penalty=2)))
-        await model_engine.reply(replace(ASK, sampling=Sampling(1, 0, repetition_penalty=1)))
-    finally:
-        hook.remove()
-    assert parrot in tokens.encode(await model_engine.prompt(ASK))
-    assert seen[0].equal(seen[1])
+    parrot = model_engine._tokenizer().tokenizer.encode(" parrot", add_special_tokens=False)
+    assert parrot[0] in model_engine._tokenizer().encode(await model_engine.prompt(ASK))
     with forced(model_engine, " parrot"):
         reply = await model_engine.reply(replace(ASK, sampling=Sampling(1, 0, repetition_penalty=2)))
     assert reply.text == "parrot"
+    assert draw([1, 2, 3], [3.0, 2.0, -1.0], (), Sampling(temperature=0, repetition_penalty=2), Random(0)) == 1
+    assert draw([1, 2, 3], [3.0, 2.0, -1.0], (1,), Sampling(temperature=0, repetition_penalty=2), Random(0)) == 2
 
 
 @model
@@ -156,7 +153,7 @@ async def test_an_empty_reply_is_tried_once_more_and_then_given_up(model_engine)
     with forced(model_engine, " Persona A: me"):
         reply = await model_engine.reply(ASK)
     assert reply.text
-    half = model_engine._loaded.base.tokenizer.encode(" Persona A", add_special_tokens=False)
+    half = model_engine._tokenizer().tokenizer.encode(" Persona A", add_special_tokens=False)
     with forced(model_engine, " Persona A" * 2) as calls, pytest.raises(EngineFailed):
         await model_engine.reply(ASK)
     assert len(calls) == 2 * len(half)
@@ -190,12 +187,12 @@ async def test_a_deadline_that_passes_in_the_queue_costs_no_model_work(model_eng
 @model
 @pytest.mark.parametrize(
     ("written", "text", "looks_before"),
-    [(" I light the lamp at dusk", "I light the", 3), (" Persona A:", "", 4)],
+    [(" I light the lamp at dusk", "I light the", 4), (" Persona A:", "", 4)],
     ids=["some text", "no text"],
 )
 async def test_a_deadline_in_the_middle_gives_what_is_there(model_engine, monkeypatch, written, text, looks_before):
     looks = itertools.count()
-    monkeypatch.setattr(generation.Limits, "passed", lambda self: next(looks) >= looks_before)
+    monkeypatch.setattr(row.Limits, "passed", lambda self: next(looks) >= looks_before)
     with forced(model_engine, written):
         if text:
             reply = await model_engine.reply(ASK)

@@ -1,12 +1,13 @@
 """Replies that a system writes by itself, and what is measured of them. They are greedy: the same ones every time."""
 
 import math
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from persona_chat import template
-from persona_chat.engine.generation import Limits, complete_each
 from persona_chat.engine.reply import Finish
+from persona_chat.engine.row import Limits, Row
 from training import measures
 from training.likelihood import Told
 from training.measures import Measured
@@ -14,8 +15,6 @@ from training.probes import KINDS, Probe, is_right
 from training.prompting import Asked
 from training.sample import spread
 from training.systems import System
-
-REPLIES_AT_ONCE = 16
 
 # More replies have fewer different words among them, so the number is fixed; with fewer rows it is all of them.
 DISTINCT_REPLIES = 200
@@ -31,25 +30,22 @@ class Written:
 
 
 def write_each(system: System, prompts: Sequence[list[int]], told: Callable[[int], None]) -> list[Written]:
-    """Let the system reply to every prompt by the code that serves, those of like length in one batch."""
-    shortest_first = sorted(range(len(prompts)), key=lambda number: len(prompts[number]))
-    written: dict[int, Written] = {}
-    for start in range(0, len(prompts), REPLIES_AT_ONCE):
-        numbers = shortest_first[start : start + REPLIES_AT_ONCE]
-        completions = complete_each(
-            system.model,
-            system.base,
-            system.tokens,
-            [prompts[number] for number in numbers],
-            system.closed,
-            system.sampling,
-            Limits(math.inf, ()),
-        )
-        for number, completion in zip(numbers, completions, strict=True):
-            stopped = completion.finish is Finish.STOP
-            written[number] = Written(completion.text, template.read_reply(completion.text), stopped)
-        told(len(written))
-    return [written[number] for number in range(len(prompts))]
+    """Let the system reply to every prompt by the code that serves, several at once. Raises EngineFailed."""
+    rows = [Row(tuple(prompt), system.sampling, Limits(math.inf, ()), template.ends_reply) for prompt in prompts]
+    waiting, over = deque(rows), 0
+    while over < len(rows):
+        if waiting and system.batch.takes:
+            system.batch.add(waiting.popleft())
+        if ended := system.batch.turn():
+            over += len(ended)
+            told(over)
+    return [_written(row) for row in rows]
+
+
+def _written(row: Row) -> Written:
+    if row.failed is not None:
+        raise row.failed
+    return Written(row.text, template.read_reply(row.text), row.finish is Finish.STOP)
 
 
 def measure_replies(system: System, asked: Sequence[Asked], told: Told) -> dict[str, Measured]:

@@ -9,18 +9,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from persona_chat import template
 from persona_chat.adapters import read_adapter
 from persona_chat.engine import base
 from persona_chat.engine.cores import available_cores, share_cores
+from persona_chat.engine.loaded import MB, decoder_of, wear
 from persona_chat.engine.reply import Progress, Sampling
 from persona_chat.engine.tokens import Tokens
 from persona_chat.errors import InputError
 from persona_chat.registry import find_adapter
 from persona_chat.settings import Settings
 from training.prompting import ChatPrompting, Prompting, TemplatePrompting
+
+if TYPE_CHECKING:
+    from persona_chat.engine.batch import Batch
+
+REPLIES_AT_ONCE = 16
 
 
 class Way(StrEnum):
@@ -32,14 +38,14 @@ class Way(StrEnum):
 
 @dataclass(frozen=True)
 class System:
-    """A model that serves, and how it is asked. `closed` is the mask of tokens that no reply may begin with."""
+    """A model under an adapter, and how it is asked: `model` scores, and `batch` writes replies as the bot does."""
 
     called: str
     model: Any
     base: base.LoadedBase
     tokens: Tokens
     prompting: Prompting
-    closed: Any
+    batch: "Batch"
     sampling: Sampling
 
 
@@ -67,16 +73,20 @@ class Bench:
         share_cores()
         import torch
 
+        from persona_chat.engine.head import closed_tokens
+
         torch.set_num_threads(settings.threads or available_cores())
-        self.choice = measured_in(base.choose(settings), settings)
+        self.choice = base.choose(settings)
         self._settings = settings
         self._way = way
         tokenizer = base.load_tokenizer(self.choice, settings.data_dir, progress)
         if way is Way.CHAT and tokenizer.chat_template is None:
             raise InputError(f"The base {self.choice.base} has no chat template. Use --prompting template.")
         self._tokens = Tokens(tokenizer)
-        self._closed: Any = None
         self._base = base.load(self.choice, settings.data_dir, tokenizer, progress)
+        # Before the first forward pass, which packs 4-bit weights.
+        self._decoder = decoder_of(self._base.model)
+        self._closed = closed_tokens(self._tokens.openings(), self._base) if way is Way.TEMPLATE else None
 
     @contextmanager
     def under(self, wanted: Wanted) -> Iterator[System]:
@@ -88,30 +98,27 @@ class Bench:
 
         adapter = read_adapter(wanted.folder)
         served = attach(self._base.model, adapter, self.choice.base)
+        wear(self._decoder, None, adapter, self.choice.base)
         try:
             yield self._system(wanted.called, served, adapter.template)
         finally:
+            wear(self._decoder, adapter, None, self.choice.base)
             served.unload()
 
     def _system(self, called: str, model: Any, form: str) -> System:
-        from persona_chat.engine.generation import closed_tokens
+        from persona_chat.engine.batch import Batch
 
         budget = self._settings.context_tokens
         prompting: Prompting = TemplatePrompting(self._tokens, budget, form)
         if self._way is Way.CHAT:
             prompting = ChatPrompting(self._tokens, budget)
-        if prompting.opens and self._closed is None:  # decodes the whole vocabulary, so once for all adapters
-            self._closed = closed_tokens(self._tokens.openings(), self._base)
-        closed = self._closed if prompting.opens else None
         greedy = dataclasses.replace(self._settings.sampling, temperature=0.0)
-        return System(called, model, self._base, self._tokens, prompting, closed, greedy)
-
-
-def measured_in(choice: base.BaseChoice, settings: Settings) -> base.BaseChoice:
-    """Return the choice in the precision that measuring is done in: as served, but bf16 where that is nf4 on a CPU.
-
-    Many tokens at once are read several times faster so. A precision that the operator set stays.
-    """
-    if settings.precision == "auto" and choice.device == "cpu" and choice.precision == "nf4":
-        return dataclasses.replace(choice, precision="bf16", why="this CPU reads many tokens at once fastest in it")
-    return choice
+        batch = Batch(
+            self._decoder,
+            self._tokens.decode,
+            self._base.eos_ids,
+            self._closed if prompting.opens else None,
+            most=REPLIES_AT_ONCE,
+            cache_bytes=self._settings.cache_mb * MB,
+        )
+        return System(called, model, self._base, self._tokens, prompting, batch, greedy)

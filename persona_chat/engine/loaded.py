@@ -1,4 +1,4 @@
-"""The model in memory: a base, perhaps under an adapter. Loading it and exchanging the adapter, on the model thread.
+"""The model in memory: a base, perhaps under an adapter, and the batch that it writes. For the model thread.
 
 Importing it imports no torch.
 """
@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from persona_chat import template
 from persona_chat.adapters import Adapter, read_adapter
@@ -20,18 +20,22 @@ from persona_chat.errors import AdapterRefused, BaseUnavailable, PersonaChatErro
 from persona_chat.fit import check_base
 from persona_chat.settings import Settings
 
+if TYPE_CHECKING:
+    from persona_chat.engine.batch import Batch
+
+MB = 1_000_000
+
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """What the model thread works with. `served` is the base's model, or the same under the adapter."""
+    """What the model thread works with. `decoder` computes, under the adapter; `batch` writes with it."""
 
     choice: base.BaseChoice
-    base: base.LoadedBase
-    served: Any
+    decoder: Any
     adapter: Adapter | None
-    closed: Any  # mask of the tokens that no reply may begin with
+    batch: "Batch"
 
     @property
     def adapter_name(self) -> str | None:
@@ -61,34 +65,41 @@ def load(settings: Settings, folder: Path | None, tokenizer: Callable[[], Tokens
 
     import torch
 
-    from persona_chat.engine.generation import closed_tokens
-    from persona_chat.engine.lora import exchange
+    from persona_chat.engine.batch import Batch
+    from persona_chat.engine.head import closed_tokens
 
     torch.set_num_threads(settings.threads or available_cores())
     adapter = _read(folder, choice.base)  # a fault is said before minutes of loading
     tokens = tokenizer()
     loaded = base.load(choice, settings.data_dir, tokens.tokenizer, progress)
     _check_room(settings, choice, loaded)
-    served = exchange(loaded.model, None, adapter, choice.base)
     openings = tokens.openings()
     if not openings:
         raise BaseUnavailable(f"The base {choice.base} has no words that begin with a space, as replies do.")
-    return Loaded(choice, loaded, served, adapter, closed_tokens(openings, loaded))
+    decoder = decoder_of(loaded.model)
+    wear(decoder, None, adapter, choice.base)
+    batch = Batch(
+        decoder,
+        tokens.decode,
+        loaded.eos_ids,
+        closed_tokens(openings, loaded),
+        most=settings.batch or (8 if choice.device == "cpu" else 32),
+        cache_bytes=settings.cache_mb * MB,
+    )
+    return Loaded(choice, decoder, adapter, batch)
 
 
 def with_adapter(loaded: Loaded, folder: Path | None) -> Loaded:
     """Put the adapter of the folder in the place of the one there is, None for the plain base.
 
-    All or nothing: raises AdapterRefused, and then `loaded` still serves.
+    All or nothing: raises AdapterRefused, and then `loaded` still serves. Nothing is being written meanwhile.
     """
     adapter = _read(folder, loaded.choice.base)
     after = dataclasses.replace(loaded, adapter=adapter)
     if after.adapter_name == loaded.adapter_name:
         return loaded
-    from persona_chat.engine.lora import exchange
-
     try:
-        served = exchange(loaded.served, loaded.adapter, adapter, loaded.choice.base)
+        wear(loaded.decoder, loaded.adapter, adapter, loaded.choice.base)
     except PersonaChatError:
         raise
     except Exception as error:
@@ -96,8 +107,28 @@ def with_adapter(loaded: Loaded, folder: Path | None) -> Loaded:
         raise AdapterRefused(
             f"The adapter in {folder} is not used: it could not be loaded, for a reason that is in the log."
         ) from None
+    loaded.batch.clear()
     _log.info("adapter %s serves, before it %s", after.adapter_name or "none", loaded.adapter_name or "none")
-    return dataclasses.replace(after, served=served)
+    return after
+
+
+def decoder_of(model: Any) -> Any:
+    """Return what computes with this model: our own forward where it is of the Llama form, else its own."""
+    from persona_chat.engine.decoder import Decoder, is_llama
+    from persona_chat.engine.plain import PlainDecoder
+
+    return Decoder(model) if is_llama(model) else PlainDecoder(model)
+
+
+def wear(decoder: Any, before: Adapter | None, adapter: Adapter | None, base_name: str) -> None:
+    """Let the decoder compute under `adapter` in place of `before`. Raises AdapterRefused, and then changes nothing."""
+    from persona_chat.engine.lora import exchange, loras
+    from persona_chat.engine.plain import PlainDecoder
+
+    if isinstance(decoder, PlainDecoder):
+        decoder.model = exchange(decoder.model, before, adapter, base_name)
+    else:
+        decoder.wear(loras(adapter, base_name, decoder.linears, decoder.like) if adapter is not None else {})
 
 
 def _read(folder: Path | None, base_name: str) -> Adapter | None:

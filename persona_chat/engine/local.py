@@ -1,39 +1,38 @@
 """The engine that runs the model in this process, on one thread of its own. Importing it imports no torch."""
 
 import asyncio
-import dataclasses
 import logging
-import secrets
 import threading
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from persona_chat import template
 from persona_chat.adapters import read_adapter
+from persona_chat.dialogue import Dialogue, Turn
 from persona_chat.engine import base
-from persona_chat.engine.loaded import Loaded, form_of, load, with_adapter
+from persona_chat.engine.line import Asked
+from persona_chat.engine.loaded import form_of, load, with_adapter
 from persona_chat.engine.memory import give_back
-from persona_chat.engine.reply import EngineFacts, Progress, Reply, ReplyRequest, Sampling, Wait, plainly
+from persona_chat.engine.reply import EngineFacts, Follow, Progress, Reply, ReplyRequest, Wait, plainly
+from persona_chat.engine.row import Limits
 from persona_chat.engine.thread import ModelThread
 from persona_chat.engine.tokens import Tokens
-from persona_chat.errors import (
-    BaseUnavailable,
-    EngineFailed,
-    EngineResting,
-    PersonaChatError,
-    ReplyTimeout,
-    trace,
-)
+from persona_chat.engine.writer import Job, Writer
+from persona_chat.errors import BaseUnavailable, EngineFailed, EngineResting, PersonaChatError, trace
 from persona_chat.persona import Persona
 from persona_chat.settings import Settings
 
-if TYPE_CHECKING:
-    from persona_chat.engine.generation import Completion, Limits
-
 T = TypeVar("T")
 
-_RETRY_TEMPERATURE = 0.7
+HANG_S = 60.0
+"""A step takes less than a second; one that takes so long does not end any more."""
+
+LOOK_S = 1.0
+RETRY_S = 30.0
+
 _JOIN_S = 5.0
 
 _log = logging.getLogger(__name__)
@@ -58,39 +57,54 @@ class LocalEngine:
         self._adapter = adapter
         self.progress = progress
         self._wait = wait
-        self._thread: ModelThread | None = None
-        self._loaded: Loaded | None = None
+        self._thread: ModelThread[Job] | None = None
+        self._writer = Writer(self._fit)
         self._tokens: Tokens | None = None
         self._tokens_lock = threading.Lock()
         self._closing = threading.Event()
+        self._watching: asyncio.Task[None] | None = None
         self._resting = False
 
     async def start(self) -> EngineFacts:
         """Load the base and the adapter. Raises BaseUnavailable or AdapterRefused."""
         try:
-            return await self._run(self._opened().submit(self._load))
+            facts = await self._run(self._opened().submit(self._load))
         except EngineFailed:
             raise BaseUnavailable(
                 f"The base {self._settings.base} could not be loaded, for a reason that is in the log. "
                 "PERSONA_CHAT_BASE=embedded is the one that always can."
             ) from None
+        if self._watching is None:
+            self._watching = asyncio.create_task(self._watch())
+        return facts
 
-    async def reply(self, request: ReplyRequest) -> Reply:
+    async def reply(self, request: ReplyRequest, follow: Follow = Follow()) -> Reply:  # noqa: B008  it is frozen
         """Answer the dialogue's last turn; see ReplyEngine."""
         if self._thread is None:
             raise EngineFailed
         if self._resting:
             raise EngineResting
-        asked = time.monotonic()
         stop = threading.Event()
+        limits = Limits(time.monotonic() + request.deadline_s, (stop, self._closing))
+        # Those without a channel share nothing with each other.
+        owner = request.channel if request.channel is not None else stop
+        asked = Asked(owner, Job(request, limits, follow.grown), follow.placed)
+        thread = self._thread
+        thread.ask(asked)
         try:
-            return await self._run(self._thread.submit(lambda: self._answer(request, asked, stop)))
+            return await self._run(asked.promise.future)
         finally:
             stop.set()  # matters when the awaiting task was cancelled
+            thread.withdraw(asked)
 
     async def prompt(self, request: ReplyRequest) -> str:
         """Return exactly the text that `reply` would give the model. Needs the tokenizer only, not `start`."""
-        return await self._run(self._opened().submit(lambda: self._fit(self._tokenizer(), request)[0]))
+
+        def render() -> str:
+            self._tokenizer()
+            return self._render(request.persona, self._window(request))
+
+        return await self._run(self._opened().submit(render))
 
     async def check_persona(self, persona: Persona) -> int:
         """Return the persona's size in tokens; raise PersonaTooLong when it does not fit alone."""
@@ -108,14 +122,14 @@ class LocalEngine:
         """Serve another adapter from the next reply on; see ReplyEngine. Raises EngineFailed before `start`."""
         if self._thread is None:
             raise EngineFailed
-        return await self._run(self._thread.submit(lambda: self._exchange(adapter), always=True))
+        return await self._run(self._thread.submit(lambda: self._exchange(adapter), after_all=True))
 
     async def rest(self) -> None:
         """Let go of the model until `wake`, after the replies that wait already; see ReplyEngine."""
         if self._thread is None:
             raise EngineFailed
         self._resting = True
-        await self._run(self._thread.submit(self._let_go, always=True))
+        await self._run(self._thread.submit(self._let_go, after_all=True))
 
     async def wake(self) -> None:
         """Load the model again; see ReplyEngine."""
@@ -125,15 +139,18 @@ class LocalEngine:
     async def close(self) -> None:
         """Let go of the model. Whoever still waits gets EngineFailed. Safe to call twice."""
         self._closing.set()
+        if self._watching is not None and not self._watching.done():
+            self._watching.cancel()
+            await asyncio.wait((self._watching,))
         if self._thread is not None:
             self._thread.close()
             if not await asyncio.to_thread(self._thread.join, _JOIN_S):
                 _log.info("the model thread is still busy after %g s", _JOIN_S)
-        self._loaded = None
+        self._writer.loaded = None
 
-    def _opened(self) -> ModelThread:
+    def _opened(self) -> ModelThread[Job]:
         if self._thread is None:
-            self._thread = ModelThread(self._settings.queue_size)
+            self._thread = ModelThread(self._settings.queue_size, self._writer)
         return self._thread
 
     async def _run(self, future: asyncio.Future[T]) -> T:
@@ -147,27 +164,56 @@ class LocalEngine:
             raise EngineFailed from None
         return result
 
+    async def _watch(self) -> None:
+        """Where the model thread has died or hangs, let its callers go and begin again with a new one."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            thread = self._thread
+            if thread is None or (thread.alive and thread.stuck_for() < HANG_S):
+                continue
+            _log.error("the model thread %s; it is started again", "hangs" if thread.alive else "has died")
+            thread.close()
+            self._closing.set()  # what hangs may come to its senses
+            self._closing, self._adapter = threading.Event(), self._served_folder()
+            self._writer, self._thread = Writer(self._fit), None
+            if not self._resting:
+                await self._restart()
+
+    async def _restart(self) -> None:
+        while True:
+            with suppress(PersonaChatError):
+                await self._run(self._opened().submit(self._load))
+                _log.info("the model thread serves again")
+                return
+            await asyncio.sleep(RETRY_S)
+
     # What follows runs on the model thread, except where it says otherwise.
 
     def _load(self) -> EngineFacts:
-        self._loaded = load(self._settings, self._adapter, self._tokenizer, self._tell)
-        return self._loaded.facts
+        loaded = load(self._settings, self._adapter, self._tokenizer, self._tell)
+        self._writer.loaded = loaded
+        return loaded.facts
 
     def _let_go(self) -> None:
-        if self._loaded is not None:
-            self._adapter = self._loaded.adapter.folder if self._loaded.adapter is not None else None
-            self._loaded = None
-            give_back()
+        self._adapter = self._served_folder()
+        self._writer.loaded = None
+        give_back()
+
+    def _served_folder(self) -> Path | None:
+        """The folder of the adapter that serves, or is to when the model is there again. Called from any thread."""
+        if (loaded := self._writer.loaded) is None:
+            return self._adapter
+        return loaded.adapter.folder if loaded.adapter is not None else None
 
     def _exchange(self, folder: Path | None) -> str | None:
-        if self._loaded is None:
+        if (loaded := self._writer.loaded) is None:
             raise EngineFailed
-        self._loaded = with_adapter(self._loaded, folder)
-        return self._loaded.adapter_name
+        self._writer.loaded = exchanged = with_adapter(loaded, folder)
+        return exchanged.adapter_name
 
     def _form(self) -> str:
         """Return the form of the prompts: that of the adapter which serves, or is to. Called from several threads."""
-        if (loaded := self._loaded) is not None:
+        if (loaded := self._writer.loaded) is not None:
             return loaded.form
         return form_of(read_adapter(self._adapter) if self._adapter is not None else None)
 
@@ -187,71 +233,15 @@ class LocalEngine:
                 self._tokens = Tokens(base.load_tokenizer(choice, settings.data_dir, self._tell))
             return self._tokens
 
-    def _fit(self, tokens: Tokens, request: ReplyRequest) -> tuple[str, int]:
-        """Return the prompt and how many turns are in it. Called from several threads."""
-        names, form, budget = self._settings.show_names, self._form(), self._settings.context_tokens
-        turns = template.fit(request.persona, request.dialogue, budget, tokens.count, show_names=names, form=form)
-        return template.render(request.persona, turns, show_names=names, form=form), len(turns)
+    def _fit(self, request: ReplyRequest) -> tuple[tuple[int, ...], int]:
+        """Return the tokens of the prompt, and how many turns are in it."""
+        turns = self._window(request)
+        return tuple(self._tokenizer().encode(self._render(request.persona, turns))), len(turns)
 
-    def _answer(self, request: ReplyRequest, asked: float, stop: threading.Event) -> Reply:
-        from persona_chat.engine.generation import Limits
+    def _window(self, request: ReplyRequest) -> Dialogue:
+        names, count = self._settings.show_names, self._tokenizer().count
+        budget, form = self._settings.context_tokens, self._form()
+        return template.fit(request.persona, request.dialogue, budget, count, show_names=names, form=form)
 
-        limits = Limits(asked + request.deadline_s, (stop, self._closing))
-        _go_on(limits, request)
-        if (loaded := self._loaded) is None:  # start() failed
-            raise EngineFailed
-        started = time.monotonic()
-        tokens = self._tokenizer()
-        prompt, turns = self._fit(tokens, request)
-        prompt_ids = tokens.encode(prompt)
-        first = self._complete(loaded, prompt_ids, request.sampling, limits)
-        completion = first
-        if not template.read_reply(first.text):
-            _go_on(limits, request)
-            completion = self._complete(loaded, prompt_ids, _another(request.sampling), limits)
-        text = template.read_reply(completion.text)
-        if limits.stopped() or not text:
-            _go_on(limits, request)
-            raise EngineFailed
-        reply = Reply(
-            text=text,
-            finish=completion.finish,
-            turns=turns,
-            prompt_tokens=len(prompt_ids),
-            reply_tokens=completion.tokens,
-            waited_s=started - asked,
-            first_token_s=first.first_token_at - started,
-            total_s=time.monotonic() - started,
-            adapter=loaded.adapter_name,
-        )
-        _log.info("%d + %d tokens in %.2f s", reply.prompt_tokens, reply.reply_tokens, reply.total_s)
-        return reply
-
-    def _complete(self, loaded: Loaded, prompt_ids: list[int], sampling: Sampling, limits: "Limits") -> "Completion":
-        from persona_chat.engine.generation import complete
-
-        return complete(loaded.served, loaded.base, self._tokenizer(), prompt_ids, loaded.closed, sampling, limits)
-
-
-def _go_on(limits: "Limits", request: ReplyRequest) -> None:
-    """Raise when the reply is not wanted any more, or the deadline has passed."""
-    if limits.stopped():
-        raise EngineFailed
-    if limits.passed():
-        raise ReplyTimeout(request.deadline_s)
-
-
-def _another(sampling: Sampling) -> Sampling:
-    """Return how to draw when the first try came out empty: not the same again."""
-    return dataclasses.replace(
-        sampling,
-        temperature=sampling.temperature or _RETRY_TEMPERATURE,
-        seed=_another_seed(sampling),
-    )
-
-
-def _another_seed(sampling: Sampling) -> int:
-    """Greedy replies stay the same every time, also when the first try was empty."""
-    if sampling.seed is not None:
-        return sampling.seed + 1
-    return secrets.randbits(63) if sampling.temperature > 0 else 0
+    def _render(self, persona: Persona, turns: Sequence[Turn]) -> str:
+        return template.render(persona, turns, show_names=self._settings.show_names, form=self._form())

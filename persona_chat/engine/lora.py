@@ -1,10 +1,12 @@
-"""Putting a checked adapter over the loaded base, on the model thread. The base's own weights never change.
+"""Putting a checked adapter beside the loaded base, on the model thread. The base's own weights never change.
 
 `hotswap_adapter` and merging are not used: the first took a wrong shape without a word, the second rounds a 4-bit
 base anew.
 """
 
 import hashlib
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -13,6 +15,7 @@ from peft.utils import set_peft_model_state_dict
 from safetensors.torch import load as load_safetensors
 
 from persona_chat.adapters import Adapter, refuse
+from persona_chat.engine.products import Lora
 from persona_chat.errors import AdapterRefused
 from persona_chat.fit import check_base, check_shapes
 
@@ -33,6 +36,25 @@ def attach(model: Any, adapter: Adapter, base: str) -> Any:
     if isinstance(model, PeftModel):
         return _add(model, adapter, ready)
     return _wrap(model, adapter, ready)
+
+
+def loras(adapter: Adapter, base: str, linears: Mapping[str, tuple[int, int]], like: torch.Tensor) -> dict[str, Lora]:
+    """Return the adapter's LoRA by the names of the layers beside which they belong, in device and precision of `like`.
+
+    `linears` are the inputs and outputs of the layers that may have one. Raises AdapterRefused as `attach` does.
+    """
+    check_base(adapter, base)
+    weights = _read_weights(adapter)
+    names = [name for name in linears if name.rpartition(".")[2] in adapter.target_modules]
+    check_shapes(adapter, _shapes({name: linears[name] for name in names}, adapter.rank))
+    scale = adapter.alpha / (math.sqrt(adapter.rank) if adapter.rank_stabilized else adapter.rank)
+    return {
+        name: Lora(
+            down=weights[f"{_PREFIX}{name}.lora_A.weight"].t().to(like).contiguous(),
+            up=(weights[f"{_PREFIX}{name}.lora_B.weight"].float() * scale).t().to(like).contiguous(),
+        )
+        for name in names
+    }
 
 
 def exchange(served: Any, before: Adapter | None, adapter: Adapter | None, base: str) -> Any:
@@ -62,13 +84,22 @@ def _read_weights(adapter: Adapter) -> dict[str, torch.Tensor]:
 
 def _check_against(base: Any, adapter: Adapter) -> None:
     """Compare tensor names and shapes with the linear layers of the base that the adapter names."""
-    expected: dict[str, tuple[int, ...]] = {}
-    for name, module in base.named_modules():
+    linears = {
         # Under an adapter, the names of the layers beneath end in base_layer, and the wrapper has their sizes.
-        if name.rpartition(".")[2] in adapter.target_modules and hasattr(module, "in_features"):
-            expected[f"{_PREFIX}{name}.lora_A.weight"] = (adapter.rank, module.in_features)
-            expected[f"{_PREFIX}{name}.lora_B.weight"] = (module.out_features, adapter.rank)
-    check_shapes(adapter, expected)
+        name: (module.in_features, module.out_features)
+        for name, module in base.named_modules()
+        if name.rpartition(".")[2] in adapter.target_modules and hasattr(module, "in_features")
+    }
+    check_shapes(adapter, _shapes(linears, adapter.rank))
+
+
+def _shapes(linears: Mapping[str, tuple[int, int]], rank: int) -> dict[str, tuple[int, ...]]:
+    """The tensors that an adapter of this rank has beside these layers."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, (inputs, outputs) in linears.items():
+        shapes[f"{_PREFIX}{name}.lora_A.weight"] = (rank, inputs)
+        shapes[f"{_PREFIX}{name}.lora_B.weight"] = (outputs, rank)
+    return shapes
 
 
 def _config(adapter: Adapter) -> LoraConfig:

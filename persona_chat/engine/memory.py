@@ -30,6 +30,14 @@ def give_back() -> None:
         torch.cuda.empty_cache()
 
 
+def is_shortage(error: BaseException) -> bool:
+    """Whether this error of torch says that memory does not suffice."""
+    import torch
+
+    # On a CPU torch raises a plain RuntimeError.
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
 def _allowed() -> int:
     """What a container's limit leaves; without one, no bound."""
     with suppress(OSError, ValueError):

@@ -12,23 +12,32 @@ from persona_chat.persona import Persona
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next words are drawn. `temperature` 0 takes the likeliest token every time (greedy)."""
+    """How the next words are drawn. `temperature` 0 takes the likeliest token every time (greedy).
+
+    At most the 64 likeliest are drawn from. `min_p` leaves out what is less likely than that share of the likeliest.
+    """
 
     max_new_tokens: int = 80
     temperature: float = 0.7
     top_p: float = 0.9
     repetition_penalty: float = 1.1
+    top_k: int = 64
+    min_p: float = 0.0
     seed: int | None = None
 
 
 @dataclass(frozen=True)
 class ReplyRequest:
-    """A persona and a dialogue that ends with a Persona A turn. `dialogue` may be longer than the window."""
+    """A persona and a dialogue that ends with a Persona A turn. `dialogue` may be longer than the window.
+
+    Requests of one `channel` share what was read before, and take turns with those of others.
+    """
 
     persona: Persona
     dialogue: Dialogue
     sampling: Sampling = Sampling()
     deadline_s: float = 60.0
+    channel: int | None = None
 
 
 class Finish(StrEnum):
@@ -52,6 +61,7 @@ class Reply:
     first_token_s: float  # from the start of the model's work to the first token
     total_s: float  # from the start of the model's work to the end
     adapter: str | None = None  # the adapter that wrote it, by its versioned name
+    read_tokens: int = 0  # of the prompt, so many had to be read; the others had been read before
 
 
 @dataclass(frozen=True)
@@ -77,6 +87,18 @@ def plainly(awaitable: Awaitable[Any]) -> Awaitable[Any]:
     return awaitable
 
 
+@dataclass(frozen=True)
+class Follow:
+    """Who is told, on the event loop, how a reply comes along.
+
+    `placed`: its place in the line, 1 being next. `grown`: what there is of it, each time more; it never shows a part
+    of what ends a reply, and may be a little behind. After an empty try it begins anew.
+    """
+
+    placed: Callable[[int], None] | None = None
+    grown: Callable[[str], None] | None = None
+
+
 class ReplyEngine(Protocol):
     """Turns a request into a reply. The seam between the core and a model, a server, or a script."""
 
@@ -84,7 +106,7 @@ class ReplyEngine(Protocol):
         """Load what is needed. Raises CannotStart with what to do when that is not possible."""
         ...
 
-    async def reply(self, request: ReplyRequest) -> Reply:
+    async def reply(self, request: ReplyRequest, follow: Follow = Follow()) -> Reply:
         """Answer the dialogue's last turn.
 
         Raises EngineBusy when too many wait, EngineResting after `rest`, ReplyTimeout past the deadline,

@@ -108,10 +108,11 @@ class Batch:
             for row in self.rows:
                 if row.limits.passed() or row.limits.stopped():
                     row.finish = Finish.DEADLINE
-            self._write([row for row in self._writing if not row.over])
-            if self._reading is not None and not self._reading.over:
+            over = self._leave()
+            self._write(self._writing)
+            if self._reading is not None:
                 self._read(self._reading)
-            return self._leave()
+            return over + self._leave()
 
     def clear(self) -> None:
         """Forget what was read before: another adapter serves from here on."""
@@ -204,7 +205,7 @@ class Batch:
         token = draw(ids, logits, row.written, row.sampling, row.rng)
         row.written.append(token)
         row.text = self._decode(row.written)
-        if token in self._eos_ids or row.ends(row.text):
+        if not row.sampling.whole and (token in self._eos_ids or row.ends(row.text)):
             row.finish = Finish.STOP
         elif len(row.written) >= row.sampling.max_new_tokens:
             row.finish = Finish.LENGTH

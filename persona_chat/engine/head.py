@@ -41,7 +41,8 @@ class Head:
         if self._rough is None:
             return likeliest(functional.linear(hidden, self._weight).float(), closed)
         ids = likeliest(self._rough(hidden), closed).ids
-        logits = torch.bmm(self._weight[ids].float(), hidden.float()[:, :, None])[:, :, 0]
+        # Not a matrix product, which adds up in an order that depends on how many rows there are.
+        logits = (self._weight[ids].float() * hidden.float()[:, None]).sum(-1)
         if closed is not None:
             logits = logits.masked_fill(closed[ids], -torch.inf)
         return _in_order(ids, logits)

@@ -15,6 +15,7 @@ class Sampling:
     """How the next words are drawn. `temperature` 0 takes the likeliest token every time (greedy).
 
     At most the 64 likeliest are drawn from. `min_p` leaves out what is less likely than that share of the likeliest.
+    `whole`: write `max_new_tokens` whatever comes, to measure with.
     """
 
     max_new_tokens: int = 80
@@ -24,6 +25,7 @@ class Sampling:
     top_k: int = 64
     min_p: float = 0.0
     seed: int | None = None
+    whole: bool = False
 
 
 @dataclass(frozen=True)

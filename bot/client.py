@@ -6,7 +6,6 @@ import sys
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 
-import aiohttp
 import discord
 from discord import app_commands
 
@@ -14,10 +13,13 @@ from bot import text
 from bot.adapters import AdapterCommands
 from bot.admins import Admins, NotAdmin
 from bot.announcer import Announcer, CancelButton
+from bot.draft import Draft, StopButton
+from bot.faults import DISCORD_FAULTS
 from bot.personas import PersonaCommands
 from bot.retraining import RetrainCommands
 from persona_chat.chat import Chat
-from persona_chat.errors import PersonaChatError, trace
+from persona_chat.engine.reply import Wait, plainly
+from persona_chat.errors import PersonaChatError, Stopped, trace
 from persona_chat.heard import Heard
 from persona_chat.retraining.retraining import Retraining
 
@@ -31,9 +33,6 @@ PERMISSIONS = discord.Permissions(
 WENT_WRONG = "Something went wrong on my side. It has been noted; please try again."
 ONLY_ADDRESSED = "I can only read messages here that mention me or reply to me."
 SAY_SOMETHING = "I am here. Say something and I will answer."
-
-# What discord.py lets through besides its own errors: it retries neither a dropped connection nor 503.
-DISCORD_FAULTS = (aiohttp.ClientError, OSError, TimeoutError, discord.DiscordException)
 
 
 def intents(*, message_content: bool) -> discord.Intents:
@@ -55,7 +54,14 @@ class PersonaBot(discord.Client):
     """Listens, asks the core, sends. It pings nobody, whatever a text holds."""
 
     def __init__(
-        self, chat: Chat, retraining: Retraining, *, admin_ids: Iterable[int] = (), message_content: bool = True
+        self,
+        chat: Chat,
+        retraining: Retraining,
+        *,
+        admin_ids: Iterable[int] = (),
+        message_content: bool = True,
+        stream: bool = True,
+        wait: Wait = plainly,
     ) -> None:
         super().__init__(
             intents=intents(message_content=message_content),
@@ -66,7 +72,10 @@ class PersonaBot(discord.Client):
         self.retraining = retraining
         self.admins = Admins(admin_ids)
         self.announcer = Announcer(self, retraining)
+        self._stream = stream
+        self._wait = wait
         self._answering = 0
+        self.drafts = 0  # how often a draft was posted or edited
         self._settled = asyncio.Event()
         self._settled.set()
         self.tree = app_commands.CommandTree(self)
@@ -79,7 +88,7 @@ class PersonaBot(discord.Client):
         """Tell Discord our commands, once a start, and learn who runs this bot."""
         if self.application is not None:
             self.admins.add_owners(self.application)
-        self.add_dynamic_items(CancelButton)
+        self.add_dynamic_items(CancelButton, StopButton)
         await self.tree.sync()
 
     async def on_message(self, message: discord.Message) -> None:
@@ -96,6 +105,15 @@ class PersonaBot(discord.Client):
                 await self._answer(message, heard, addressed=addressed)
         elif addressed and not message.attachments:
             await self._say(message, SAY_SOMETHING)
+
+    async def on_raw_message_delete(self, payload: discord.RawMessageDeleteEvent) -> None:
+        """Whoever takes a question back wants no answer any more."""
+        self.chat.stop(payload.message_id, keep=False)
+
+    async def on_raw_bulk_message_delete(self, payload: discord.RawBulkMessageDeleteEvent) -> None:
+        """The same for many."""
+        for message_id in payload.message_ids:
+            self.chat.stop(message_id, keep=False)
 
     @contextmanager
     def _under_way(self) -> Iterator[None]:
@@ -115,44 +133,80 @@ class PersonaBot(discord.Client):
             await asyncio.wait_for(self._settled.wait(), grace_s)
 
     async def _answer(self, message: discord.Message, heard: Heard, *, addressed: bool) -> None:
+        draft = Draft(
+            message,
+            lambda words, view: self._send(message, words, f"{message.id}.0", view),
+            self._wait,
+            self._count_draft,
+        )
         try:
             await self.chat.answer(
                 heard,
                 addressed=addressed,
-                thinking=typing(message.channel),
-                deliver=lambda reply: self._deliver(message, reply),
+                thinking=self._thinking(message, draft),
+                follow=draft.follow,
+                deliver=lambda reply: self._deliver(message, reply, draft),
             )
+        except Stopped:
+            await draft.vanish()
         except PersonaChatError as error:
             log.info("message %s gets no reply: %s", message.id, type(error).__name__)
-            await self._say(message, str(error))
+            await self._say(message, str(error), draft)
         except DISCORD_FAULTS as error:
             # The reply is saved; the text of the error may hold what Discord was sent.
             log.warning("the reply to message %s could not be sent: %s", message.id, type(error).__name__)
         except Exception as error:
             log.error("message %s could not be answered: %s", message.id, trace(error))
-            await self._say(message, WENT_WRONG)
+            await self._say(message, WENT_WRONG, draft)
 
-    async def _deliver(self, message: discord.Message, reply: str) -> AsyncIterator[int]:
+    def _count_draft(self) -> None:
+        self.drafts += 1
+
+    @asynccontextmanager
+    async def _thinking(self, message: discord.Message, draft: Draft) -> AsyncIterator[None]:
+        async with typing(message.channel):
+            if self._stream:
+                async with draft.showing():
+                    yield
+            else:
+                yield
+
+    async def _deliver(self, message: discord.Message, reply: str, draft: Draft) -> AsyncIterator[int]:
         """Send the reply as a Discord reply, further parts after it. A nonce keeps a retried send single."""
         for number, part in enumerate(text.split(reply)):
-            nonce = f"{message.id}.{number}"
-            sent = await self._send(message, part, nonce=nonce, reply=number == 0)
+            sent = await draft.become(part) if number == 0 else None
+            if sent is None:
+                # A draft that could not be finished has used its nonce: Discord would give back that message.
+                spent = number == 0 and draft.message is not None
+                nonce = f"{message.id}.{number}{'x' if spent else ''}"
+                sent = await self._send(message, part, nonce, reply=number == 0)
             yield sent.id
 
-    async def _say(self, message: discord.Message, line: str) -> None:
+    async def _say(self, message: discord.Message, line: str, draft: Draft | None = None) -> None:
         """Tell the person something that is not the persona's, if that can be sent at all."""
+        if draft is not None and await draft.become(line) is not None:
+            return
         try:
-            await self._send(message, line, nonce=f"{message.id}.e", reply=True)
+            await self._send(message, line, f"{message.id}.e")
         except DISCORD_FAULTS as error:
             log.warning("message %s could not be told so: %s", message.id, type(error).__name__)
 
-    async def _send(self, message: discord.Message, part: str, *, nonce: str, reply: bool) -> discord.Message:
+    async def _send(
+        self,
+        message: discord.Message,
+        part: str,
+        nonce: str,
+        view: discord.ui.View | None = None,
+        *,
+        reply: bool = True,
+    ) -> discord.Message:
         return await message.channel.send(
             part,
             reference=message.to_reference(fail_if_not_exists=False) if reply else None,  # type: ignore[arg-type]
             mention_author=False,
             allowed_mentions=discord.AllowedMentions.none(),
             nonce=nonce,
+            view=view,  # type: ignore[arg-type]  # None is what no view is
         )
 
     async def _command_failed(self, interaction: discord.Interaction, error: app_commands.AppCommandError) -> None:

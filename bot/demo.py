@@ -82,7 +82,7 @@ async def _demo(settings: Settings, *, port: int, browser: bool, started: float)
     engine = LocalEngine(settings, adapter=serving.folder, wait=waits)
     async with stopped_by_signals(), open_core(settings, url, engine, wait=waits) as core:
         await start_engine(engine)
-        bot = PersonaBot(core.chat, core.retraining, admin_ids=settings.admin_ids)
+        bot = PersonaBot(core.chat, core.retraining, admin_ids=settings.admin_ids, stream=settings.stream, wait=waits)
         # Outside of the simulated Discord, which would wait for a task that sleeps and looks.
         async with (
             following(core, serving),
@@ -96,7 +96,7 @@ async def _demo(settings: Settings, *, port: int, browser: bool, started: float)
                 typer.echo(f"Ready after {took:.0f} s. Say something in #{channel.name}; Ctrl-C stops.")
                 if browser:
                     webbrowser.open(preview.url)
-                await _keep_live(env, preview, lambda: waits.ended + bot.announcer.edits)
+                await _keep_live(env, preview, lambda: waits.ended + bot.announcer.edits + bot.drafts)
 
 
 async def _world(env: simcord.Env, bot: PersonaBot, port: int) -> tuple[ChannelHandle, Preview]:

@@ -74,7 +74,11 @@ async def serve(settings: Settings) -> None:
     engine = LocalEngine(settings, adapter=serving.folder)
     async with stopped_by_signals(), open_core(settings, url, engine) as core:
         bot = PersonaBot(
-            core.chat, core.retraining, admin_ids=settings.admin_ids, message_content=settings.message_content
+            core.chat,
+            core.retraining,
+            admin_ids=settings.admin_ids,
+            message_content=settings.message_content,
+            stream=settings.stream,
         )
         async with bot, _answered_at_the_end(bot, engine):
             await _login(bot, settings.token.get_secret_value())

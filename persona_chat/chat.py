@@ -4,11 +4,12 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
 from persona_chat.dialogue import Dialogue, Speaker, Turn
-from persona_chat.engine.reply import Reply, ReplyEngine, ReplyRequest, Wait, plainly
-from persona_chat.errors import EngineBusy, InputError, PersonaChatError
+from persona_chat.engine.reply import Follow, Reply, ReplyEngine, ReplyRequest, Wait, plainly, stopped_at
+from persona_chat.errors import EngineBusy, InputError, PersonaChatError, Stopped
 from persona_chat.heard import Heard
 from persona_chat.persona import Persona
 from persona_chat.settings import Settings
@@ -18,6 +19,16 @@ NO_PERSONA = "Nobody is here to talk to yet. Set a persona with `/persona set`."
 
 Deliver = Callable[[str], AsyncIterator[int]]
 """Sends a reply, in parts if it must, and yields the id of each message as soon as it is sent."""
+
+
+@dataclass(eq=False)
+class _Begun:
+    """A message that is being answered, or waits for its turn. `events` are how many handlers have it."""
+
+    events: int = 0
+    task: asyncio.Task[Reply] | None = None
+    stopped: bool = False
+    keep: bool = False
 
 
 class Chat:
@@ -35,6 +46,7 @@ class Chat:
         self._on: set[int] = set()
         self._locks: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
         self._waiting: Counter[int] = Counter()
+        self._begun: dict[int, _Begun] = {}
         self._changing = asyncio.Lock()  # what is set and what is on never differ
 
     async def start(self) -> None:
@@ -82,23 +94,59 @@ class Chat:
         addressed: bool = False,
         thinking: AbstractAsyncContextManager[object],
         deliver: Deliver,
+        follow: Follow = Follow(),  # noqa: B008  it is frozen
     ) -> None:
         """Answer a message once and for ever: a replayed event is passed over.
 
         `addressed` messages are for us wherever they stand; others only where the channel is on, when it is
         their turn.
 
-        The reply is saved before `deliver` sends it. `thinking` is entered while the model works. Raises
-        PersonaChatError with a line for the person when there is no reply to give.
+        The reply is saved before `deliver` sends it. `thinking` is entered while the model works, and `follow` is told
+        how the reply comes along. Raises PersonaChatError with a line for the person when there is no reply to give,
+        and Stopped when nobody wants one any more.
         """
+        begun = self._begun.setdefault(heard.message_id, _Begun())
+        begun.events += 1
+        try:
+            await self._answer(heard, begun, follow, addressed=addressed, thinking=thinking, deliver=deliver)
+        finally:
+            begun.events -= 1
+            if not begun.events:
+                del self._begun[heard.message_id]
+
+    def stop(self, message_id: int, *, keep: bool) -> bool:
+        """End the reply to a message within one step; whether there was one to end.
+
+        With `keep` what is there of it is the reply; without, as when the question is taken back, there is none.
+        """
+        begun = self._begun.get(message_id)
+        if begun is None or begun.stopped:
+            return False
+        begun.stopped, begun.keep = True, keep
+        if begun.task is not None:
+            begun.task.cancel()
+        return True
+
+    async def _answer(
+        self,
+        heard: Heard,
+        begun: "_Begun",
+        follow: Follow,
+        *,
+        addressed: bool,
+        thinking: AbstractAsyncContextManager[object],
+        deliver: Deliver,
+    ) -> None:
         async with self._in_turn(heard.channel_id):
             if not addressed and not self.is_on(heard.channel_id):
                 return
+            if begun.stopped:
+                raise Stopped
             if not await asyncio.to_thread(self._store.claim, heard):
                 return
             try:
                 async with thinking:
-                    persona, reply = await self._reply(heard)
+                    persona, reply = await self._reply(heard, begun, follow)
             except PersonaChatError as error:
                 await asyncio.to_thread(self._store.refuse, heard.message_id, type(error).__name__)
                 raise
@@ -108,7 +156,7 @@ class Chat:
                 await asyncio.to_thread(self._store.mark_sent, heard.message_id, part, sent_id)
                 part += 1
 
-    async def _reply(self, heard: Heard) -> tuple[Persona, Reply]:
+    async def _reply(self, heard: Heard, begun: "_Begun", follow: Follow) -> tuple[Persona, Reply]:
         persona = await self.persona(heard.channel_id)
         if persona is None:
             raise InputError(NO_PERSONA)
@@ -117,7 +165,34 @@ class Chat:
         request = ReplyRequest(
             persona, (*past, said), self._settings.sampling, self._settings.deadline_s, heard.channel_id
         )
-        return persona, await self._engine.reply(request)
+        return persona, await self._written(request, begun, follow)
+
+    async def _written(self, request: ReplyRequest, begun: "_Begun", follow: Follow) -> Reply:
+        """Let the engine write in a task that `stop` can end."""
+        so_far = ""
+
+        def grown(text: str) -> None:
+            nonlocal so_far
+            so_far = text
+            if follow.grown is not None:
+                follow.grown(text)
+
+        if begun.stopped:
+            raise Stopped
+        begun.task = asyncio.ensure_future(self._engine.reply(request, Follow(follow.placed, grown)))
+        try:
+            reply: Reply = await self._wait(begun.task)
+        except asyncio.CancelledError:
+            begun.task.cancel()
+            current = asyncio.current_task()
+            if not begun.stopped or (current is not None and current.cancelling()):
+                raise
+            if not (begun.keep and so_far):
+                raise Stopped from None
+            return stopped_at(so_far)
+        finally:
+            begun.task = None
+        return reply
 
     @asynccontextmanager
     async def _in_turn(self, channel_id: int) -> AsyncIterator[None]:

@@ -11,7 +11,8 @@ PersonaChatError
 │   ├── EngineBusy         too many are waiting
 │   ├── EngineResting      the model is away while something is trained
 │   ├── ReplyTimeout       the deadline passed before there was a reply
-│   └── EngineFailed       the model thread failed or is gone
+│   ├── EngineFailed       the model thread failed or is gone
+│   └── Stopped            somebody ended the reply, or took the question back
 └── CannotStart            the bot cannot run here as it is
     ├── TokenMissing
     ├── TokenRejected
@@ -94,6 +95,13 @@ class EngineFailed(CannotAnswer):
 
     def __init__(self) -> None:
         super().__init__("Something went wrong while I was thinking. Please try again.")
+
+
+class Stopped(CannotAnswer):
+    """Somebody ended the reply before there was a word of it, or took the question back. Nothing is said."""
+
+    def __init__(self) -> None:
+        super().__init__("Stopped.")
 
 
 class CannotStart(PersonaChatError):  # noqa: N818

@@ -119,6 +119,11 @@ class Settings(BaseSettings):
     show_names: bool = Field(
         False, description="Put people's display names before what they say when several speak in the window."
     )
+    stream: bool = Field(
+        True,
+        description="Show a reply that takes longer than a second and a half while it is written, with a button that "
+        "stops it.",
+    )
     message_content: bool = Field(
         True,
         description="Ask Discord for the Message Content intent. Without it the bot answers mentions, replies "

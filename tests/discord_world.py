@@ -9,9 +9,10 @@ from simcord.actors import MemberActor
 from simcord.builders import ChannelHandle, GuildHandle
 
 from bot.client import PersonaBot
+from bot.demo import Waits
 from persona_chat.bases import EMBEDDED
 from persona_chat.chat import Chat
-from persona_chat.engine.reply import ReplyEngine, ReplyRequest
+from persona_chat.engine.reply import ReplyEngine, ReplyRequest, Wait, plainly
 from persona_chat.engine.scripted import ScriptedEngine
 from persona_chat.registry import Registry
 from persona_chat.retraining.retraining import Retraining
@@ -52,12 +53,19 @@ def echo(request: ReplyRequest) -> str:
     return f"{request.persona.name} heard: {request.dialogue[-1].text} ({len(request.dialogue)})"
 
 
-def make_bot(store: Store, settings: Settings, engine: ReplyEngine | None = None) -> PersonaBot:
+def make_bot(store: Store, settings: Settings, engine: ReplyEngine | None = None, wait: Wait = plainly) -> PersonaBot:
     engine = engine or ScriptedEngine(echo)
-    chat = Chat(store, engine, settings)
+    chat = Chat(store, engine, settings, wait=wait)
     base = settings.base if settings.base != "auto" else EMBEDDED
     retraining = Retraining(settings, store, Registry(settings.data_dir, store, base), engine)
-    return PersonaBot(chat, retraining, admin_ids=settings.admin_ids, message_content=settings.message_content)
+    return PersonaBot(
+        chat,
+        retraining,
+        admin_ids=settings.admin_ids,
+        message_content=settings.message_content,
+        stream=settings.stream,
+        wait=wait,
+    )
 
 
 @asynccontextmanager
@@ -68,9 +76,13 @@ async def world(
     *,
     settle_timeout: float = 20.0,
     check_errors: bool = True,
+    waits: Waits | None = None,
 ) -> AsyncIterator[World]:
-    """Run our bot in a new simulated Discord; errors that it swallowed fail the test at the end."""
-    bot = make_bot(store, settings, engine)
+    """Run our bot in a new simulated Discord; errors that it swallowed fail the test at the end.
+
+    With `waits` the simulation does not wait for what the bot awaits through them, as in the demo.
+    """
+    bot = make_bot(store, settings, engine, waits or plainly)
     await bot.chat.start()
     async with simcord.run(bot, settle_timeout=settle_timeout, check_errors=check_errors) as env:
         guild = env.create_guild("Tests")
@@ -79,6 +91,8 @@ async def world(
         owner = owner or MemberActor(env, guild, guild.owner)
         guest = guild.add_member(env.create_user("guest", global_name="Gus"))
         await env.settle()
+        if waits is not None:
+            waits.env = env
         yield World(env, bot, guild, talk, other, owner, guest)
 
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, nullcontext
 import pytest
 
 from persona_chat.chat import Chat
-from persona_chat.engine.reply import ReplyRequest
+from persona_chat.engine.reply import Follow, ReplyRequest
 from persona_chat.engine.scripted import ScriptedEngine
 from persona_chat.errors import EngineBusy, EngineFailed, PersonaTooLong, ReplyTimeout
 from persona_chat.heard import Heard
@@ -28,14 +28,14 @@ class Gate(ScriptedEngine):
         super().__init__(echo)
         self.opened = asyncio.Event()
 
-    async def reply(self, request: ReplyRequest):  # type: ignore[no-untyped-def]
+    async def reply(self, request: ReplyRequest, follow: Follow = Follow()):  # type: ignore[no-untyped-def]  # noqa: B008
         if "wait" in request.dialogue[-1].text:
             try:
                 await self.opened.wait()
             except asyncio.CancelledError:
                 self.cancelled.append(request)
                 raise
-        return await super().reply(request)
+        return await super().reply(request, follow)
 
 
 class Sent:

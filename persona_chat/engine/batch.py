@@ -201,7 +201,7 @@ class Batch:
 
     def _next(self, row: Row, ids: Sequence[int], logits: Sequence[float]) -> None:
         """Draw the row's next token, and see whether it ends there."""
-        row.first_token_at = row.first_token_at or time.monotonic()
+        row.first_token_at = row.first_token_at or time.perf_counter()
         token = draw(ids, logits, row.written, row.sampling, row.rng)
         row.written.append(token)
         row.text = self._decode(row.written)

@@ -85,7 +85,7 @@ class LocalEngine:
         if self._resting:
             raise EngineResting
         stop = threading.Event()
-        limits = Limits(time.monotonic() + request.deadline_s, (stop, self._closing))
+        limits = Limits(time.perf_counter() + request.deadline_s, (stop, self._closing))
         # Those without a channel share nothing with each other.
         owner = request.channel if request.channel is not None else stop
         asked = Asked(owner, Job(request, limits, follow.grown), follow.placed)

@@ -48,6 +48,7 @@ class Finish(StrEnum):
     STOP = "stop"  # the end-of-sequence token, a newline, or another speaker's line
     LENGTH = "length"  # max_new_tokens
     DEADLINE = "deadline"  # the deadline passed in the middle of the reply
+    STOPPED = "stopped"  # somebody stopped it in the middle
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,11 @@ class Reply:
     total_s: float  # from the start of the model's work to the end
     adapter: str | None = None  # the adapter that wrote it, by its versioned name
     read_tokens: int = 0  # of the prompt, so many had to be read; the others had been read before
+
+
+def stopped_at(text: str) -> Reply:
+    """Return the reply of which somebody had enough at these words; what it cost is not known."""
+    return Reply(text, Finish.STOPPED, 0, 0, 0, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)

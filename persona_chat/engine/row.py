@@ -11,7 +11,7 @@ from persona_chat.engine.reply import Finish, Sampling
 
 @dataclass(frozen=True)
 class Limits:
-    """When to give up: `deadline` is in time.monotonic() seconds; the events are set from other threads."""
+    """When to give up: `deadline` is in time.perf_counter() seconds; the events are set from other threads."""
 
     deadline: float
     stops: Sequence[threading.Event]
@@ -22,7 +22,7 @@ class Limits:
 
     def passed(self) -> bool:
         """Whether the deadline has passed."""
-        return time.monotonic() >= self.deadline
+        return time.perf_counter() >= self.deadline
 
 
 @dataclass(eq=False)
@@ -48,7 +48,7 @@ class Row:
         self.fresh = len(self.prompt)  # of them, so many had to be read for this row
         self.written: list[int] = []
         self.text = ""
-        self.first_token_at = 0.0  # time.monotonic()
+        self.first_token_at = 0.0  # time.perf_counter()
         self.finish: Finish | None = None
         self.failed: Exception | None = None
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from persona_chat import template
 from persona_chat.adapters import read_adapter
-from persona_chat.engine.reply import EngineFacts, Finish, Reply, ReplyRequest
+from persona_chat.engine.reply import EngineFacts, Finish, Follow, Reply, ReplyRequest
 from persona_chat.errors import EngineFailed, EngineResting, ReplyTimeout
 from persona_chat.persona import Persona
 
@@ -44,7 +44,7 @@ class ScriptedEngine:
         """Say what runs; there is nothing to load."""
         return EngineFacts(base="scripted", adapter=None, device="none", precision="none", why="a script")
 
-    async def reply(self, request: ReplyRequest) -> Reply:
+    async def reply(self, request: ReplyRequest, _follow: Follow = Follow()) -> Reply:  # noqa: B008  it is frozen
         """Answer from the script after the delay; a longer delay than the deadline is a ReplyTimeout."""
         if self._resting:
             raise EngineResting

@@ -137,7 +137,7 @@ class ModelThread(Generic[J]):
     def stuck_for(self) -> float:
         """Return for how many seconds the present step of the jobs goes on, 0 for none. Calls may take long."""
         began = self._step_began
-        return time.monotonic() - began if began else 0.0
+        return time.perf_counter() - began if began else 0.0
 
     def close(self) -> None:
         """Take nothing more and fail everyone who waits. Returns at once, also when the thread hangs."""
@@ -178,7 +178,7 @@ class ModelThread(Generic[J]):
                 self._fail_all()
 
     def _step(self, asked: Asked[J] | None) -> None:
-        self._step_began = time.monotonic()
+        self._step_began = time.perf_counter()
         try:
             if asked is not None:
                 self._work.begin(asked)

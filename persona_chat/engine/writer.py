@@ -27,13 +27,13 @@ _log = logging.getLogger(__name__)
 class Job:
     """A reply that is asked for. `grown` is told what can be shown of it, on the awaiter's event loop.
 
-    `asked` is in time.monotonic() seconds.
+    `asked` is in time.perf_counter() seconds.
     """
 
     request: ReplyRequest
     limits: Limits
     grown: Callable[[str], None] | None = None
-    asked: float = field(default_factory=time.monotonic)
+    asked: float = field(default_factory=time.perf_counter)
 
     def check(self) -> None:
         """Raise when the reply is not wanted any more, or the deadline has passed."""
@@ -108,7 +108,7 @@ class Writer:
     def _begin(self, asked: Asked[Job]) -> None:
         if self.loaded is None:  # start() failed
             raise EngineFailed
-        job, started = asked.job, time.monotonic()
+        job, started = asked.job, time.perf_counter()
         prompt, turns = self._fit(job.request)
         row = _row(asked, prompt, job.request.sampling)
         self._begun.append(_Begun(asked, started, turns, row, row))
@@ -130,7 +130,7 @@ class Writer:
         begun.asked.promise.keep(self._reply(begun, text))
 
     def _reply(self, begun: _Begun, text: str) -> Reply:
-        row, now = begun.row, time.monotonic()
+        row, now = begun.row, time.perf_counter()
         reply = Reply(
             text=text,
             finish=row.finish or Finish.STOP,

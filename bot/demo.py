@@ -24,7 +24,7 @@ from bot.client import PersonaBot
 from bot.personas import called, portrait
 from bot.run import following, open_core, retraining_in, start_engine, stopped_by_signals
 from persona_chat.chat import Chat
-from persona_chat.engine.local import LocalEngine
+from persona_chat.engine.choice import engine_for
 from persona_chat.errors import InputError
 from persona_chat.example import DAVID
 from persona_chat.serving import to_serve
@@ -79,7 +79,7 @@ async def _demo(settings: Settings, *, port: int, browser: bool, started: float)
     await asyncio.to_thread(upgrade, url)
     waits = Waits()
     serving = await asyncio.to_thread(to_serve, settings, url)
-    engine = LocalEngine(settings, adapter=serving.folder, wait=waits)
+    engine = engine_for(settings, adapter=serving.folder, wait=waits)
     async with stopped_by_signals(), open_core(settings, url, engine, wait=waits) as core:
         await start_engine(engine)
         bot = PersonaBot(core.chat, core.retraining, admin_ids=settings.admin_ids, stream=settings.stream, wait=waits)

@@ -15,6 +15,7 @@ from bot.client import PersonaBot, invite_url
 from persona_chat.chat import Chat
 from persona_chat.cli import loading
 from persona_chat.engine import base
+from persona_chat.engine.choice import engine_for
 from persona_chat.engine.local import LocalEngine
 from persona_chat.engine.reply import ReplyEngine, Wait, plainly
 from persona_chat.errors import (
@@ -71,7 +72,7 @@ async def serve(settings: Settings) -> None:
     url = settings.database_url or default_url(settings.data_dir)
     await asyncio.to_thread(upgrade, url)
     serving = await asyncio.to_thread(to_serve, settings, url)
-    engine = LocalEngine(settings, adapter=serving.folder)
+    engine = engine_for(settings, adapter=serving.folder)
     async with stopped_by_signals(), open_core(settings, url, engine) as core:
         bot = PersonaBot(
             core.chat,
@@ -171,10 +172,11 @@ async def _login(bot: PersonaBot, token: str) -> None:
         raise IntentMissing(NO_INTENT)
 
 
-async def start_engine(engine: LocalEngine) -> None:
+async def start_engine(engine: ReplyEngine) -> None:
     """Load the model, with a bar where somebody looks."""
     with loading("Loading the model") as progress:
-        engine.progress = progress
+        if isinstance(engine, LocalEngine):
+            engine.progress = progress
         facts = await engine.start()
     log.info("%s in %s on %s, adapter %s", facts.base, facts.precision, facts.device, facts.adapter or "none")
 

@@ -196,10 +196,10 @@ def loading(what: str) -> Iterator[Callable[[float, str], None]]:
 
 
 async def _prompt(settings: "Settings", request: "ReplyRequest") -> str:
-    from persona_chat.engine.local import LocalEngine
+    from persona_chat.engine.choice import engine_for
 
     with loading("Reading the tokenizer") as progress:
-        engine = LocalEngine(settings, adapter=_adapter(settings), progress=progress)
+        engine = engine_for(settings, adapter=_adapter(settings), progress=progress)
         try:
             await engine.check_persona(request.persona)
             return await engine.prompt(request)
@@ -208,10 +208,10 @@ async def _prompt(settings: "Settings", request: "ReplyRequest") -> str:
 
 
 async def _reply(settings: "Settings", request: "ReplyRequest") -> "tuple[Reply, dict[str, Any]]":
-    from persona_chat.engine.local import LocalEngine
+    from persona_chat.engine.choice import engine_for
 
     with loading("Loading the model") as progress:
-        engine = LocalEngine(settings, adapter=_adapter(settings), progress=progress)
+        engine = engine_for(settings, adapter=_adapter(settings), progress=progress)
         try:
             facts = await engine.start()
             await engine.check_persona(request.persona)

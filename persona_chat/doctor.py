@@ -1,5 +1,6 @@
 """What is there and what is not: the findings of `persona-chat doctor`. It changes nothing and loads no weights."""
 
+import asyncio
 import importlib.metadata
 import platform
 import sqlite3
@@ -8,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from persona_chat.engine.reply import EngineFacts
 from persona_chat.errors import PersonaChatError
 from persona_chat.settings import Settings
 from persona_chat.store import schema
@@ -44,6 +46,7 @@ def examine(settings: Settings) -> list[Finding]:
     looks: tuple[tuple[str, Callable[[Settings], Iterator[Finding]]], ...] = (
         ("Python", _python),
         ("Model", _model),
+        ("Server", _server),
         ("Adapter", _adapter),
         ("Data folder", _data_folder),
         ("Database", _database),
@@ -88,6 +91,25 @@ def _model(settings: Settings) -> Iterator[Finding]:
     yield Finding("CUDA", Verdict.OK if cuda else Verdict.NOTE, choice.device if cuda else "none; the CPU answers")
     yield Finding("Precision", Verdict.OK, f"{choice.precision}: {choice.why}")
     yield Finding("Base", Verdict.OK, f"{choice.base}; {base.presence(choice, settings.data_dir)}")
+
+
+def _server(settings: Settings) -> Iterator[Finding]:
+    if settings.engine == "local":
+        return
+    from persona_chat.engine.choice import engine_for
+    from persona_chat.serving import to_serve
+
+    serving = to_serve(settings, settings.database_url or default_url(settings.data_dir))
+
+    async def ask() -> EngineFacts:
+        engine = engine_for(settings, adapter=serving.folder)
+        try:
+            return await engine.start()
+        finally:
+            await engine.close()
+
+    facts = asyncio.run(ask())
+    yield Finding("Server", Verdict.OK, f"{facts.base} on {facts.device}, adapter {facts.adapter or 'none'}")
 
 
 def _adapter(settings: Settings) -> Iterator[Finding]:

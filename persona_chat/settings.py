@@ -46,6 +46,27 @@ class Settings(BaseSettings):
         None,
         description="An SQLAlchemy URL. Without it, an SQLite file in the data folder.",
     )
+    engine: Literal["local", "remote"] = Field(
+        "local",
+        description="Where replies are written: `local` in this process, `remote` by a server that speaks OpenAI's "
+        "`/v1/completions`.",
+    )
+    server_url: str | None = Field(
+        None, description="The server of the `remote` engine, such as `http://127.0.0.1:8000/v1`."
+    )
+    server_key: SecretStr | None = Field(None, description="The key that the server asks for, if it asks for one.")
+    server_model: str | None = Field(
+        None, description="What the server calls the base. Without it, the first model that it lists."
+    )
+    server_adapters: Literal["named", "vllm"] = Field(
+        "named",
+        description="How the server comes to an adapter: `named`, it serves it already under the adapter's versioned "
+        "name; `vllm`, it is told to load its folder.",
+    )
+    server_prompts: Literal["tokens", "text"] = Field(
+        "tokens",
+        description="How prompts are sent: as `tokens`, or as `text` to a server that takes none (Ollama, LM Studio).",
+    )
     base: str = Field(
         "auto",
         description="The base model: a hub id, a folder, or `embedded` (SmolLM2-135M-Instruct, in a Python "

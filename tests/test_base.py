@@ -27,7 +27,7 @@ async def test_the_converted_tokenizer_ends_where_the_model_was_trained_to_end(m
 
 @model
 async def test_a_conversion_that_broke_off_is_done_again(embedded_data_dir, tmp_path, monkeypatch):
-    source = embedded._source()
+    source = embedded.source_file()
     parts: list[str] = []
 
     def convert(_source: Path, folder: Path, progress: object) -> None:

@@ -36,7 +36,7 @@ def ready_folder(data_dir: Path, progress: Progress | None = None) -> Path:
 
     Raises BaseUnavailable when the package is missing, its file is damaged, or the disk is full.
     """
-    source = _source()
+    source = source_file()
     digest = _sha256(source)
     folder = _folder(data_dir, digest)
     if not is_ready(folder, digest):
@@ -52,14 +52,14 @@ def ready_folder(data_dir: Path, progress: Progress | None = None) -> Path:
 
 def presence(data_dir: Path) -> str:
     """Say whether the model is converted already. Raises BaseUnavailable when the package is missing."""
-    digest = _sha256(_source())
+    digest = _sha256(source_file())
     folder = _folder(data_dir, digest)
     return f"converted in {folder}" if is_ready(folder, digest) else "installed; the first start converts it"
 
 
 def source_sha256() -> str:
     """Return the sha256 of the model's file in the package. Raises BaseUnavailable when it is missing."""
-    return _sha256(_source())
+    return _sha256(source_file())
 
 
 def convert(source: Path, folder: Path, progress: Progress) -> None:
@@ -130,7 +130,8 @@ def _folder(data_dir: Path, digest: str) -> Path:
     return data_dir / "models" / f"smollm2-135m-instruct-{digest[:8]}"
 
 
-def _source() -> Path:
+def source_file() -> Path:
+    """Return the model's GGUF file in the package. Raises BaseUnavailable when it is missing."""
     # Found, not imported: the package's own imports (llm, llama-cpp-python) are not installed.
     spec = importlib.util.find_spec(PACKAGE)
     for place in (spec.submodule_search_locations or []) if spec is not None else []:

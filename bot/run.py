@@ -13,7 +13,6 @@ import typer
 
 from bot.client import PersonaBot, invite_url
 from persona_chat.chat import Chat
-from persona_chat.cli import loading
 from persona_chat.engine import base
 from persona_chat.engine.choice import engine_for
 from persona_chat.engine.local import LocalEngine
@@ -24,6 +23,7 @@ from persona_chat.errors import (
     TokenMissing,
     TokenRejected,
 )
+from persona_chat.options import loading
 from persona_chat.registry import Registry
 from persona_chat.retraining.retraining import Retraining
 from persona_chat.serving import Serving, to_serve

@@ -61,7 +61,7 @@ def import_(
     data_dir: DataDir = None,
 ) -> None:
     """Copy an adapter from a folder or the hub into the registry, after every check; it is not in service then."""
-    from persona_chat.cli import loading
+    from persona_chat.options import loading
 
     with _registry(settings_of(base=base, data_dir=data_dir)) as registry, loading(f"Importing {source}"):
         entry = registry.import_(source, name=name, template=template)

@@ -8,18 +8,16 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from persona_chat import __version__, adapters_cli, retrain_cli
+from persona_chat import __version__, adapters_cli, bench_cli, retrain_cli
 from persona_chat.engine.thread import THREAD_NAME
 from persona_chat.errors import InputError, PersonaChatError, trace
-from persona_chat.options import Base, DataDir, database_url, settings_of
+from persona_chat.options import Base, DataDir, database_url, loading, settings_of
 
 if TYPE_CHECKING:
     from persona_chat.engine.reply import Reply, ReplyRequest
@@ -36,6 +34,7 @@ db = typer.Typer(help="Bring the database up to date, or see whether it is.", no
 app.add_typer(db, name="db")
 app.add_typer(adapters_cli.app, name="adapters")
 app.command()(retrain_cli.retrain)
+app.command()(bench_cli.bench)
 
 Adapter = Annotated[
     str | None,
@@ -180,19 +179,6 @@ def check(data_dir: DataDir = None) -> None:
     state = schema.check(database_url(settings_of(data_dir=data_dir)))
     typer.echo(schema.describe(state))
     raise typer.Exit(0 if state.standing == "up to date" else 1)
-
-
-@contextmanager
-def loading(what: str) -> Iterator[Callable[[float, str], None]]:
-    """Show a bar on standard error while something is made ready; gone when it is, silent where nobody looks."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(what, total=1.0)
-        yield lambda share, doing: bar.update(task, completed=share, description=doing)
 
 
 async def _prompt(settings: "Settings", request: "ReplyRequest") -> str:

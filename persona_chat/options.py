@@ -1,5 +1,7 @@
 """Options that several commands of the command line have, and the settings that come of them."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,3 +31,16 @@ def database_url(settings: "Settings") -> str:
     from persona_chat.store.database import default_url
 
     return settings.database_url or default_url(settings.data_dir)
+
+
+@contextmanager
+def loading(what: str) -> Iterator[Callable[[float, str], None]]:
+    """Show a bar on standard error while something is made ready; gone when it is, silent where nobody looks."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=1.0)
+        yield lambda share, doing: bar.update(task, completed=share, description=doing)

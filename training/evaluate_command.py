@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from persona_chat.cli import loading
 from persona_chat.errors import InputError
+from persona_chat.options import loading
 from persona_chat.settings import Settings, load_settings
 from training.metrics import GROUPS, needs, read_metrics
 from training.probes import PROBES, read_probes

@@ -14,6 +14,7 @@ from persona_chat import template
 from persona_chat.adapters import Adapter, read_adapter
 from persona_chat.engine import base
 from persona_chat.engine.cores import available_cores
+from persona_chat.engine.memory import give_back
 from persona_chat.engine.reply import EngineFacts, Progress
 from persona_chat.engine.tokens import Tokens
 from persona_chat.errors import AdapterRefused, BaseUnavailable, PersonaChatError, trace
@@ -86,6 +87,8 @@ def load(settings: Settings, folder: Path | None, tokenizer: Callable[[], Tokens
         most=settings.batch or (8 if choice.device == "cpu" else 32),
         cache_bytes=settings.cache_mb * MB,
     )
+    del loaded
+    give_back()  # a decoder has its own copies of most weights
     return Loaded(choice, decoder, adapter, batch)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from zlib import crc32
 
 from persona_chat.errors import InputError
 
@@ -26,12 +27,18 @@ class Turn:
 Dialogue = tuple[Turn, ...]
 
 
-def window(dialogue: Sequence[Turn], budget: int, count: Callable[[Dialogue], int]) -> Dialogue:
+def window(
+    dialogue: Sequence[Turn], budget: int, count: Callable[[Dialogue], int], *, steady: bool = False
+) -> Dialogue:
     """Return the newest turns whose prompt takes at most `budget` tokens.
 
     `count` gives the tokens of the whole prompt (header, persona, turns and cue) for a dialogue. The oldest
     turns go first, a pair at a time; the last Persona A turn never goes. Raises InputError when not even
     that one fits, and ValueError when the dialogue does not end with Persona A.
+
+    A `steady` window lets go of up to a third more, so that it begins with the same turn for several messages: then
+    what was read of it need not be read again. Which turn that is depends on the turns alone: the one whose checksum is
+    the smallest.
     """
     if not dialogue or dialogue[-1].speaker is not Speaker.A:
         raise ValueError("a dialogue that wants a reply ends with a Persona A turn")
@@ -44,6 +51,9 @@ def window(dialogue: Sequence[Turn], budget: int, count: Callable[[Dialogue], in
             high = middle
         else:
             low = middle + 1
+    if steady and low:
+        candidates = range(low, low + max(1, (len(starts) - low) // 3))
+        low = min(candidates, key=lambda number: crc32(dialogue[starts[number]].text.encode("utf-8", "replace")))
     kept = tuple(dialogue[starts[low] :])
     if low == len(starts) - 1 and (tokens := count(kept)) > budget:
         raise InputError(

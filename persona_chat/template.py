@@ -92,12 +92,20 @@ def fit(
     *,
     show_names: bool = False,
     form: str = TEMPLATE_ID,
+    steady: bool = False,
 ) -> Dialogue:
     """Return the window of the dialogue whose prompt takes at most `budget` tokens, by `count` of the prompt text.
 
+    See `window` for what is `steady`.
+
     Raises InputError when the last Persona A turn does not fit even alone.
     """
-    return window(dialogue, budget, lambda turns: count(render(persona, turns, show_names=show_names, form=form)))
+    return window(
+        dialogue,
+        budget,
+        lambda turns: count(render(persona, turns, show_names=show_names, form=form)),
+        steady=steady,
+    )
 
 
 def check_persona(persona: Persona, allowed: int, count: Callable[[str], int], *, form: str = TEMPLATE_ID) -> int:

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from persona_chat import template
-from persona_chat.dialogue import Speaker, Turn
+from persona_chat.dialogue import Speaker, Turn, window
 from persona_chat.errors import InputError, PersonaTooLong
 from persona_chat.example import DAVID
 from persona_chat.persona import Persona
@@ -203,3 +203,22 @@ def test_a_row_of_the_data_sets_is_an_example() -> None:
     persona, dialogue = template.read_example(row)
     assert persona == Persona("", "", ("I sail.",))
     assert dialogue == (Turn(Speaker.A, "Hi"),)
+
+
+def test_a_steady_window_begins_with_the_same_turn_for_several_messages() -> None:
+    talk: list[Turn] = []
+    starts, sizes = [], []
+    for number in range(120):
+        talk.append(Turn(Speaker.A, f"What of the {number * 7919 % 997}th ship?"))
+        kept = window(talk, 40, len, steady=True)
+        assert kept == tuple(talk[len(talk) - len(kept) :])
+        assert len(kept) <= 40
+        assert (len(talk) - len(kept)) % 2 == 0, "a pair at a time"
+        starts.append(len(talk) - len(kept))
+        sizes.append(len(kept))
+        talk.append(Turn(Speaker.B, f"It passed at {number}."))
+    full = starts.index(next(start for start in starts if start))
+    assert starts == sorted(starts)
+    assert len(set(starts[full:])) < len(starts[full:]) / 2
+    assert min(sizes[full:]) >= 25
+    assert window(talk[:-1], 40, len) == tuple(talk[:-1][-39:])

@@ -14,7 +14,8 @@ from typing import Any
 from persona_chat.errors import InputError
 from persona_chat.settings import Settings
 
-START_S = 300
+ROOM = 512
+"""Tokens beside the history: the form, the persona, the last turns. No turn is cut."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,10 @@ def measure(plan: Plan, settings: Settings, adapter: Path | None, told: Callable
     done, total = count(1), plan.rounds * len(rows)
     fresh = count(1)
     with ExitStack() as stack:
-        workers = {engine: stack.enter_context(_worker(engine, settings, adapter)) for engine in plan.engines}
+        workers = {
+            engine: stack.enter_context(_worker(engine, settings, adapter, max(plan.history)))
+            for engine in plan.engines
+        }
         for engine, worker in workers.items():
             told(f"{engine}: warming up", 0)
             worker.ask([next(fresh)], 0, plan.tokens, warm=False)
@@ -139,13 +143,13 @@ class _Worker:
 
 
 @contextmanager
-def _worker(engine: str, settings: Settings, adapter: Path | None) -> Iterator[_Worker]:
+def _worker(engine: str, settings: Settings, adapter: Path | None, longest: int) -> Iterator[_Worker]:
     given = {
         "data_dir": str(settings.data_dir),
         "base": settings.base,
         "precision": settings.precision,
         "threads": settings.threads,
-        "context_tokens": settings.context_tokens,
+        "context_tokens": max(settings.context_tokens, longest + ROOM),
     }
     command = [sys.executable, "-m", "persona_chat.bench.worker", engine, str(adapter or ""), json.dumps(given)]
     with subprocess.Popen(  # noqa: S603  ourselves

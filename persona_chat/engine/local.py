@@ -241,7 +241,7 @@ class LocalEngine:
     def _window(self, request: ReplyRequest) -> Dialogue:
         names, count = self._settings.show_names, self._tokenizer().count
         budget, form = self._settings.context_tokens, self._form()
-        return template.fit(request.persona, request.dialogue, budget, count, show_names=names, form=form)
+        return template.fit(request.persona, request.dialogue, budget, count, show_names=names, form=form, steady=True)
 
     def _render(self, persona: Persona, turns: Sequence[Turn]) -> str:
         return template.render(persona, turns, show_names=self._settings.show_names, form=self._form())

@@ -235,7 +235,9 @@ class RemoteEngine:
         """Return the prompt, its tokens, and how many turns are in it."""
         names, form, tokens = self._settings.show_names, form_of(self._adapter), self._tokenizer()
         budget = self._settings.context_tokens
-        turns = template.fit(request.persona, request.dialogue, budget, tokens.count, show_names=names, form=form)
+        turns = template.fit(
+            request.persona, request.dialogue, budget, tokens.count, show_names=names, form=form, steady=True
+        )
         prompt = template.render(request.persona, turns, show_names=names, form=form)
         return prompt, tokens.encode(prompt), len(turns)
 

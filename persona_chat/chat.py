@@ -157,10 +157,9 @@ class Chat:
                 part += 1
 
     async def _reply(self, heard: Heard, begun: "_Begun", follow: Follow) -> tuple[Persona, Reply]:
-        persona = await self.persona(heard.channel_id)
+        persona, past = await asyncio.to_thread(self._store.talk, heard.channel_id, self._settings.history_turns)
         if persona is None:
             raise InputError(NO_PERSONA)
-        past = await self.history(heard.channel_id, self._settings.history_turns)
         said = Turn(Speaker.A, heard.text, heard.speaker_name)
         request = ReplyRequest(
             persona, (*past, said), self._settings.sampling, self._settings.deadline_s, heard.channel_id

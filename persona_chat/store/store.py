@@ -18,16 +18,8 @@ from persona_chat.store import services
 from persona_chat.store.database import for_reading
 from persona_chat.store.jobs import Jobs
 from persona_chat.store.services import Service
-from persona_chat.store.tables import (
-    ANSWERED,
-    CLAIMED,
-    REFUSED,
-    Channels,
-    Messages,
-    Personas,
-    Replies,
-    SentParts,
-)
+from persona_chat.store.statements import Statements
+from persona_chat.store.tables import CLAIMED, REFUSED, Channels, Messages, Personas
 
 
 class Store:
@@ -44,6 +36,7 @@ class Store:
         # poll for its lock are not served in order.
         self._one_writer = threading.Lock()
         self._insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
+        self._statements = Statements(self._insert)
         self.jobs = Jobs(self._reading.begin, self._writing)
 
     def channels_on(self) -> set[int]:
@@ -54,12 +47,17 @@ class Store:
     def persona(self, channel_id: int) -> Persona | None:
         """Return the channel's persona; None where the bot is off."""
         with self._reading.begin() as connection:
-            return _persona(connection, channel_id)
+            return self._persona(connection, channel_id)
+
+    def talk(self, channel_id: int, limit: int) -> tuple[Persona | None, tuple[Turn, ...]]:
+        """Return the channel's persona, and its `history`, as they are at one moment."""
+        with self._reading.begin() as connection:
+            return self._persona(connection, channel_id), self._history(connection, channel_id, limit)
 
     def set_persona(self, channel_id: int, persona: Persona, guild_id: int | None = None) -> Persona | None:
         """Give the channel this persona, which turns it on; return the one it had. No `guild_id` keeps the known."""
         with self._writing() as connection:
-            before = _persona(connection, channel_id)
+            before = self._persona(connection, channel_id)
             if before != persona:
                 self._put_channel(connection, channel_id, self._revision(connection, persona), guild_id)
             return before
@@ -67,7 +65,7 @@ class Store:
     def clear_persona(self, channel_id: int) -> Persona | None:
         """Turn the channel off; return the persona it had. What was said stays, for when that one returns."""
         with self._writing() as connection:
-            before = _persona(connection, channel_id)
+            before = self._persona(connection, channel_id)
             connection.execute(
                 update(Channels)
                 .where(Channels.id == channel_id, Channels.persona_id.is_not(None))
@@ -77,22 +75,16 @@ class Store:
 
     def claim(self, heard: Heard) -> bool:
         """Take a message to answer it. False when its id was taken before: then it is somebody else's."""
-        claimed = (
-            self._insert(Messages)
-            .values(
-                message_id=heard.message_id,
-                channel_id=heard.channel_id,
-                speaker_id=heard.speaker_id,
-                speaker_name=heard.speaker_name,
-                text=heard.text,
-                state=CLAIMED,
-                claimed_at=_now(),
-            )
-            .on_conflict_do_nothing(index_elements=[Messages.message_id])
-            .returning(Messages.id)
-        )
+        given = {
+            "message_id": heard.message_id,
+            "channel_id": heard.channel_id,
+            "speaker_id": heard.speaker_id,
+            "speaker_name": heard.speaker_name,
+            "text": heard.text,
+            "claimed_at": _now(),
+        }
         with self._writing() as connection:
-            return connection.scalar(claimed) is not None
+            return connection.scalar(self._statements.claim, given) is not None
 
     def history(self, channel_id: int, limit: int) -> tuple[Turn, ...]:
         """Return the newest whole exchanges in at most `limit` turns, oldest first: A, B, A, B, …
@@ -101,27 +93,8 @@ class Store:
         channel's persona of now. Editing its facts keeps the talk, another persona begins its own, and the
         first one goes on when it returns. Empty where the bot is off.
         """
-        name = (
-            select(Personas.name)
-            .join(Channels, Channels.persona_id == Personas.id)
-            .where(Channels.id == channel_id)
-            .scalar_subquery()
-        )
-        exchanges = (
-            select(Messages.speaker_name, Messages.text, Replies.text.label("reply"))
-            .join(Replies, Replies.message_id == Messages.id)
-            .join(Personas, Personas.id == Replies.persona_id)
-            .where(Messages.channel_id == channel_id, Personas.name == name)
-            .order_by(Messages.id.desc())
-            .limit(limit // 2)
-        )
         with self._reading.begin() as connection:
-            rows = connection.execute(exchanges).all()
-        return tuple(
-            turn
-            for row in reversed(rows)
-            for turn in (Turn(Speaker.A, row.text, row.speaker_name), Turn(Speaker.B, row.reply))
-        )
+            return self._history(connection, channel_id, limit)
 
     def save_reply(self, message_id: int, persona: Persona, text: str, adapter: str | None = None) -> None:
         """Save what `persona` answers to a claimed message, before it is sent; the first reply stays.
@@ -130,21 +103,18 @@ class Store:
         Raises LookupError for a message that was never claimed.
         """
         with self._writing() as connection:
-            message = connection.scalar(select(Messages.id).where(Messages.message_id == message_id))
+            message = connection.scalar(self._statements.message, {"message_id": message_id})
             if message is None:
                 raise LookupError(f"message {message_id} was never claimed")
-            connection.execute(
-                self._insert(Replies)
-                .values(
-                    message_id=message,
-                    persona_id=self._revision(connection, persona),
-                    text=text,
-                    adapter=adapter,
-                    created_at=_now(),
-                )
-                .on_conflict_do_nothing(index_elements=[Replies.message_id])
-            )
-            connection.execute(update(Messages).where(Messages.id == message).values(state=ANSWERED, reason=None))
+            saved = {
+                "message_id": message,
+                "persona_id": self._revision(connection, persona),
+                "text": text,
+                "adapter": adapter,
+                "created_at": _now(),
+            }
+            connection.execute(self._statements.save_reply, saved)
+            connection.execute(self._statements.answered, {"of": message})
 
     def refuse(self, message_id: int, reason: str) -> None:
         """Note why a claimed message gets no reply, in a short code, and keep nothing of what it said.
@@ -163,20 +133,11 @@ class Store:
 
         The first note of a part stays. Raises LookupError when no reply was saved.
         """
-        answer = (
-            select(Replies.id)
-            .join(Messages, Replies.message_id == Messages.id)
-            .where(Messages.message_id == message_id)
-        )
         with self._writing() as connection:
-            reply = connection.scalar(answer)
+            reply = connection.scalar(self._statements.reply, {"message_id": message_id})
             if reply is None:
                 raise LookupError(f"message {message_id} has no reply")
-            connection.execute(
-                self._insert(SentParts)
-                .values(reply_id=reply, part=part, sent_id=sent_id)
-                .on_conflict_do_nothing(index_elements=[SentParts.reply_id, SentParts.part])
-            )
+            connection.execute(self._statements.mark_sent, {"reply_id": reply, "part": part, "sent_id": sent_id})
 
     def adapter_in_service(self) -> Service | None:
         """Return which adapter was put in service last; None when none ever was chosen."""
@@ -209,6 +170,18 @@ class Store:
         with self._one_writer, self._engine.begin() as connection:
             yield connection
 
+    def _persona(self, connection: Connection, channel_id: int) -> Persona | None:
+        row = connection.execute(self._statements.persona, {"channel_id": channel_id}).one_or_none()
+        return None if row is None else Persona(row.name, row.about, tuple(row.facts))
+
+    def _history(self, connection: Connection, channel_id: int, limit: int) -> tuple[Turn, ...]:
+        rows = connection.execute(self._statements.exchanges, {"channel_id": channel_id, "exchanges": limit // 2})
+        return tuple(
+            turn
+            for speaker_name, text, reply in reversed(rows.all())
+            for turn in (Turn(Speaker.A, text, speaker_name), Turn(Speaker.B, reply))
+        )
+
     def _put_channel(self, connection: Connection, channel_id: int, persona_id: int, guild_id: int | None) -> None:
         row = self._insert(Channels).values(id=channel_id, guild_id=guild_id, persona_id=persona_id, updated_at=_now())
         new = row.excluded
@@ -225,27 +198,14 @@ class Store:
 
     def _revision(self, connection: Connection, persona: Persona) -> int:
         """Return the id of the persona in exactly these words, which gets a row when it has none."""
-        alike = select(Personas.id, Personas.facts).where(
-            Personas.name == persona.name, Personas.about == persona.about
-        )
-        # Lists are compared here: PostgreSQL has no equality for JSON.
-        for row in connection.execute(alike.order_by(Personas.id.desc())):
+        named = {"name": persona.name, "about": persona.about}
+        for row in connection.execute(self._statements.alike, named):
             if tuple(row.facts) == persona.facts:
                 return int(row.id)
         made = self._insert(Personas).values(
             name=persona.name, about=persona.about, facts=list(persona.facts), created_at=_now()
         )
         return connection.execute(made.returning(Personas.id)).scalar_one()
-
-
-def _persona(connection: Connection, channel_id: int) -> Persona | None:
-    current = (
-        select(Personas.name, Personas.about, Personas.facts)
-        .join(Channels, Channels.persona_id == Personas.id)
-        .where(Channels.id == channel_id)
-    )
-    row = connection.execute(current).one_or_none()
-    return None if row is None else Persona(row.name, row.about, tuple(row.facts))
 
 
 def _now() -> datetime:

@@ -2,9 +2,9 @@
 
     python -m benchmarks.messages [--messages 2000] [--channels 50] [--rounds 5]
 
-Discord is simcord in this process, so its own work counts against us in the rate; that of a bot which only echoes says how
-much that is. The time a message takes us is that of `on_message` from beginning to end, one message at a time, without what
-simcord takes to deliver the reply.
+Discord is simcord in this process, so its own work counts against us in the rate; that of a bot which only echoes says
+how much that is. The time a message takes us is that of `on_message` from beginning to end, one message at a time,
+without what simcord takes to deliver the reply.
 """
 
 import argparse

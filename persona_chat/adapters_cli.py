@@ -147,11 +147,14 @@ def _show_table(entries: "tuple[Entry, ...]") -> None:
         typer.echo("No adapter is kept here. `persona-chat adapters import` brings one in.")
         return
     table = Table(box=None, pad_edge=False)
-    for column in ("", "name", "template", "base", "created", "scores"):
-        table.add_column(column, overflow="fold")
+    for column in ("", "name", "form", "base", "made", *_SHOWN.values()):
+        table.add_column(column, overflow="fold", justify="right" if column in _SHOWN.values() else "left")
     for entry in entries:
-        cells = ("●" if entry.in_service else "", entry.name, entry.template, entry.base, entry.created)
-        table.add_row(*(Text(cell or "") for cell in (*cells, _scores(entry))))
+        made = (entry.created or "")[:10]
+        cells = ("●" if entry.in_service else "", entry.name, entry.template, entry.base, made)
+        scores = _numbers(entry)
+        shown = (f"{scores[metric]:.3g}" if metric in scores else "" for metric in _SHOWN)
+        table.add_row(*(Text(cell or "") for cell in (*cells, *shown)))
     Console().print(table)
     if not any(entry.in_service for entry in entries):
         typer.echo("None of them is in service: the base answers as it is.")
@@ -178,9 +181,18 @@ def _show_card(entry: "Entry") -> None:
     Console().print(table)
 
 
+# The scores that a list has room for; `show` has all.
+_SHOWN = {"perplexity": "ppl", "persona_gain": "gain", "hits_at_1": "hits@1", "fact_accuracy": "facts"}
+
+
 def _scores(entry: "Entry") -> str:
-    """The scores as "metric value" one after the other; a score is a number, or an object with `value`."""
+    """The scores as "metric value" one after the other."""
+    return ", ".join(f"{metric} {value:.4g}" for metric, value in _numbers(entry).items())
+
+
+def _numbers(entry: "Entry") -> dict[str, float]:
+    """The scores by metric; one is a number, or an object with `value`."""
     values = {
         metric: score.get("value") if isinstance(score, dict) else score for metric, score in entry.scores.items()
     }
-    return ", ".join(f"{metric} {value:.4g}" for metric, value in values.items() if isinstance(value, int | float))
+    return {metric: value for metric, value in values.items() if isinstance(value, int | float)}

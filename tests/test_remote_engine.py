@@ -14,9 +14,9 @@ from pydantic import SecretStr
 
 from persona_chat import template
 from persona_chat.dialogue import Speaker, Turn
-from persona_chat.engine import remote
+from persona_chat.engine import remote, server
 from persona_chat.engine.embedded import source_file
-from persona_chat.engine.remote import Breaker, RemoteEngine
+from persona_chat.engine.remote import RemoteEngine
 from persona_chat.engine.reply import Finish, Follow, ReplyRequest, Sampling
 from persona_chat.errors import (
     AdapterRefused,
@@ -40,7 +40,7 @@ ASK = ReplyRequest(VERA, HELLO, Sampling(12, 0))
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "BACK_OFF_S", 0.01)
+    monkeypatch.setattr(server, "BACK_OFF_S", 0.01)
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +52,9 @@ def llama_server() -> Iterator[str]:
     params.n_ctx, params.n_parallel = 4096, 4
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 2
     params.hostnames, params.port, params.verbosity = ["127.0.0.1"], 0, 0
-    server = xllamacpp.Server(params)
-    yield server.listening_address
-    del server
+    running = xllamacpp.Server(params)
+    yield running.listening_address
+    del running
 
 
 @pytest.fixture
@@ -181,7 +181,7 @@ async def test_a_passing_fault_is_tried_again_and_a_lasting_one_is_said(started,
     engine, seen, _ = await started(fault)
     with pytest.raises(EngineFailed):
         await engine.reply(ASK)
-    assert len(seen) == 1 + remote.TRIES
+    assert len(seen) == 1 + server.TRIES
     assert "secret" not in caplog.text
 
 
@@ -208,15 +208,15 @@ async def test_what_will_not_get_better_is_not_tried_again(settings_of, fault):
 async def test_a_server_that_fails_and_fails_is_left_alone_for_a_while(started, monkeypatch):
     now = [0.0]
     engine, seen, _ = await started(500, 500)
-    engine._breaker = Breaker(lambda: now[0])
-    for _ in range(remote.FAILURES):
+    engine._server.breaker = server.Breaker(lambda: now[0])
+    for _ in range(server.FAILURES):
         with pytest.raises(EngineFailed):
             await engine.reply(ASK)
     asked = len(seen)
     with pytest.raises(EngineFailed):
         await engine.reply(ASK)
     assert len(seen) == asked
-    now[0] = remote.OPEN_S + 1
+    now[0] = server.OPEN_S + 1
     with pytest.raises(EngineFailed):
         await engine.reply(ASK)
     assert len(seen) > asked

@@ -2,8 +2,8 @@
 
     python -m benchmarks.soak [--turns 2000] [--channels 200] [--at-once 16] [--data-dir FOLDER]
 
-The real engine with the adapter that ships, short personas and replies of 6 tokens. Prints the memory of the process after
-every tenth of the turns, how much it grew after the first fifth, and by how much the event loop was late.
+The real engine with the adapter that ships, short personas and replies of 6 tokens. Prints the memory of the process
+after each round of channels, how much it grew after the first fifth, and by how much the event loop was late.
 """
 
 import argparse

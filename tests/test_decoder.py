@@ -17,6 +17,13 @@ pytestmark = pytest.mark.model
 NEAR = {"fp32": 2e-3, "bf16": 1.0, "nf4": 1.0}
 
 
+def exact() -> bool:
+    """Whether the 4-bit kernel for CPUs is there, whose sums are the same ones however many rows there are."""
+    from bitsandbytes.functional import has_avx512bf16
+
+    return has_avx512bf16()
+
+
 def pieces(vocabulary: int, *lengths: int) -> list[list[int]]:
     """Texts of these lengths, all different."""
     return [
@@ -95,7 +102,7 @@ def test_steps_of_a_batch_give_what_single_ones_give_in_whatever_order_texts_wer
     for slot, (ids, token) in enumerate(zip(texts, tokens, strict=True)):
         read(decoder, 9, ids, 37)
         alone = decoder.head(decoder.step([token], [len(ids)], 9))
-        if precision == "nf4":  # there the sums are the same ones, wherever the kernel for it is
+        if precision == "nf4" and exact():
             assert torch.equal(alone.ids[0], together.ids[slot])
             assert torch.equal(alone.logits[0], together.logits[slot])
         else:
@@ -116,7 +123,7 @@ def test_a_kept_cache_goes_on_as_if_all_had_been_read(loaded):
     decoder.copy(3, 5, 120)
     copied = decoder.head(read(decoder, 5, ids, start=120))
     for other in (went_on, copied):
-        if precision == "nf4":
+        if precision == "nf4" and exact():
             assert torch.equal(other.logits, whole.logits)
         assert (other.logits - whole.logits)[:, :20].abs().max() < NEAR[precision]
     assert kept.numel() * kept.element_size() == 100 * decoder.token_bytes

@@ -31,7 +31,7 @@ from training.probes import PROBES, read_probes
 from training.prompting import NOBODY, ask
 from training.rows import Row
 from training.sample import candidates
-from training.systems import Bench, System, Wanted, Way, find
+from training.systems import Asking, Bench, System, Wanted, Way, find
 
 pytestmark = pytest.mark.model
 
@@ -75,7 +75,7 @@ def record(row: Row) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def bench(embedded_settings: Settings) -> Bench:
     """The embedded base in fp32, in which sums come out alike in every batch."""
-    return Bench(embedded_settings, Way.TEMPLATE)
+    return Bench(embedded_settings, Asking())
 
 
 @pytest.fixture(scope="module")
@@ -203,7 +203,7 @@ def test_an_adapter_that_computes_no_numbers_is_refused(bench: Bench, tmp_path: 
 
 
 def test_the_bases_own_chat_template_is_asked_in_plain_words(embedded_settings: Settings) -> None:
-    chat = Bench(embedded_settings.model_copy(update={"max_new_tokens": 6}), Way.CHAT)
+    chat = Bench(embedded_settings.model_copy(update={"max_new_tokens": 6}), Asking(Way.CHAT))
     with chat.under(NONE) as system:
         one = ask(system.prompting, PAIRS[:1])[0]
         text = system.tokens.tokenizer.decode(one.prompt)

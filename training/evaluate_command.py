@@ -16,7 +16,7 @@ from training.metrics import GROUPS, needs, read_metrics
 from training.probes import PROBES, read_probes
 from training.rows import Row, read_rows
 from training.sample import choose_rows
-from training.systems import Bench, Wanted, Way, find
+from training.systems import Asking, Bench, Wanted, Way, find
 from training.tied import end_with_standard_input
 
 if TYPE_CHECKING:
@@ -54,6 +54,9 @@ def evaluate(
     prompting: Annotated[
         Way, typer.Option(help="Ask by our template, as the bot does, or by the base's own chat template.")
     ] = Way.TEMPLATE,
+    drawn: Annotated[
+        bool, typer.Option("--drawn", help="Replies as the bot draws them, by its settings, instead of greedy ones.")
+    ] = False,
     base: Annotated[
         str | None, typer.Option(help="The base model: a hub id, a folder, or `embedded`.", show_default=False)
     ] = None,
@@ -75,7 +78,8 @@ def evaluate(
 
     from training.evaluation import Task
 
-    columns = _measure(settings, systems, prompting, Task(wanted, chosen, all_rows, asked), progress)
+    way = Asking(prompting, drawn=drawn)
+    columns = _measure(settings, systems, way, Task(wanted, chosen, all_rows, asked), progress)
     _show(columns, as_json=as_json)
 
 
@@ -104,7 +108,7 @@ def _read_rows(data: str | None, count: int, wanted: frozenset[str]) -> tuple[li
     return rows, choose_rows(rows, count)
 
 
-def _measure(settings: Settings, wanted: list[Wanted], way: Way, task: "Task", style: Style) -> "list[Column]":
+def _measure(settings: Settings, wanted: list[Wanted], way: Asking, task: "Task", style: Style) -> "list[Column]":
     from training.evaluation import measure
     from training.report import Column
 

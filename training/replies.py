@@ -1,9 +1,9 @@
-"""Replies that a system writes by itself, and what is measured of them. They are greedy: the same ones every time."""
+"""Replies that a system writes by itself, and what is measured of them. They are the same ones every time."""
 
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from persona_chat import template
 from persona_chat.engine.reply import Finish
@@ -31,7 +31,11 @@ class Written:
 
 def write_each(system: System, prompts: Sequence[list[int]], told: Callable[[int], None]) -> list[Written]:
     """Let the system reply to every prompt by the code that serves, several at once. Raises EngineFailed."""
-    rows = [Row(tuple(prompt), system.sampling, Limits(math.inf, ()), template.ends_reply) for prompt in prompts]
+    rows = [
+        # The seed is the row's number: the same words each time, and others for each row.
+        Row(tuple(prompt), replace(system.sampling, seed=number), Limits(math.inf, ()), template.ends_reply)
+        for number, prompt in enumerate(prompts)
+    ]
     waiting, over = deque(rows), 0
     while over < len(rows):
         if waiting and system.batch.takes:

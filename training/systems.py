@@ -37,6 +37,14 @@ class Way(StrEnum):
 
 
 @dataclass(frozen=True)
+class Asking:
+    """How a model is asked: in which way, and whether words are drawn as the bot draws them, or greedily."""
+
+    way: Way = Way.TEMPLATE
+    drawn: bool = False
+
+
+@dataclass(frozen=True)
 class System:
     """A model under an adapter, and how it is asked: `model` scores, and `batch` writes replies as the bot does."""
 
@@ -68,7 +76,7 @@ def find(called: str, data_dir: Path) -> Wanted:
 class Bench:
     """One loaded base, which serves one adapter at a time."""
 
-    def __init__(self, settings: Settings, way: Way, progress: Progress | None = None) -> None:
+    def __init__(self, settings: Settings, asking: Asking, progress: Progress | None = None) -> None:
         """Load the base. Raises BaseUnavailable, and InputError when it cannot be asked in this way."""
         share_cores()
         import torch
@@ -78,15 +86,15 @@ class Bench:
         torch.set_num_threads(settings.threads or available_cores())
         self.choice = base.choose(settings)
         self._settings = settings
-        self._way = way
+        self._asking = asking
         tokenizer = base.load_tokenizer(self.choice, settings.data_dir, progress)
-        if way is Way.CHAT and tokenizer.chat_template is None:
+        if asking.way is Way.CHAT and tokenizer.chat_template is None:
             raise InputError(f"The base {self.choice.base} has no chat template. Use --prompting template.")
         self._tokens = Tokens(tokenizer)
         self._base = base.load(self.choice, settings.data_dir, tokenizer, progress)
         # Before the first forward pass, which packs 4-bit weights.
         self._decoder = decoder_of(self._base.model)
-        self._closed = closed_tokens(self._tokens.openings(), self._base) if way is Way.TEMPLATE else None
+        self._closed = closed_tokens(self._tokens.openings(), self._base) if asking.way is Way.TEMPLATE else None
 
     @contextmanager
     def under(self, wanted: Wanted) -> Iterator[System]:
@@ -110,9 +118,11 @@ class Bench:
 
         budget = self._settings.context_tokens
         prompting: Prompting = TemplatePrompting(self._tokens, budget, form)
-        if self._way is Way.CHAT:
+        if self._asking.way is Way.CHAT:
             prompting = ChatPrompting(self._tokens, budget)
-        greedy = dataclasses.replace(self._settings.sampling, temperature=0.0)
+        sampling = self._settings.sampling
+        if not self._asking.drawn:
+            sampling = dataclasses.replace(sampling, temperature=0.0)
         batch = Batch(
             self._decoder,
             self._tokens.decode,
@@ -121,4 +131,4 @@ class Bench:
             most=REPLIES_AT_ONCE,
             cache_bytes=self._settings.cache_mb * MB,
         )
-        return System(called, model, self._base, self._tokens, prompting, batch, greedy)
+        return System(called, model, self._base, self._tokens, prompting, batch, sampling)

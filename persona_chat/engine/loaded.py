@@ -77,6 +77,7 @@ def load(settings: Settings, folder: Path | None, tokenizer: Callable[[], Tokens
     openings = tokens.openings()
     if not openings:
         raise BaseUnavailable(f"The base {choice.base} has no words that begin with a space, as replies do.")
+    give_back()  # loading leaves a lot behind, and a decoder packs its own copies
     decoder = decoder_of(loaded.model)
     wear(decoder, None, adapter, choice.base)
     batch = Batch(
@@ -88,7 +89,7 @@ def load(settings: Settings, folder: Path | None, tokenizer: Callable[[], Tokens
         cache_bytes=settings.cache_mb * MB,
     )
     del loaded
-    give_back()  # a decoder has its own copies of most weights
+    give_back()
     return Loaded(choice, decoder, adapter, batch)
 
 

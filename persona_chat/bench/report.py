@@ -74,14 +74,14 @@ def draw(rows: Sequence[Row], title: str, file: Path) -> None:
 
     figure, (minute, wait) = pyplot.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
     longest = max(row.history for row in rows)
-    for engine in dict.fromkeys(row.engine for row in rows):
+    for number, engine in enumerate(dict.fromkeys(row.engine for row in rows)):
         for warm, style in ((True, "-"), (False, "--")):
+            look = {"linestyle": style, "color": f"C{number}", "marker": "o"}
             mine = [row for row in rows if row.engine == engine and row.history == longest and row.warm == warm]
             channels = [row.channels for row in mine]
             name = f"{engine}, {'warm' if warm else 'cold'}"
-            (line,) = minute.plot(channels, [spread(row.replies_per_minute).median for row in mine], style, marker="o")
-            line.set_label(name)
-            wait.plot(channels, [spread(row.reply_s).p95 for row in mine], style, marker="o", color=line.get_color())
+            minute.plot(channels, [spread(row.replies_per_minute).median for row in mine], label=name, **look)
+            wait.plot(channels, [spread(row.reply_s).p95 for row in mine], **look)
     minute.set(xlabel="channels at once", ylabel="replies a minute", ylim=(0, None))
     wait.set(xlabel="channels at once", ylabel="seconds for a reply (95 % are faster)", yscale="log")
     minute.legend(frameon=False)

@@ -22,7 +22,7 @@ ASK = ReplyRequest(VERA, HELLO, Sampling(12, 0, whole=True))
 @pytest.fixture
 async def engine(embedded_settings, monkeypatch):
     monkeypatch.setattr(local, "LOOK_S", 0.05)
-    monkeypatch.setattr(local, "HANG_S", 1.5)
+    monkeypatch.setattr(local, "HANG_S", 5)
     monkeypatch.setattr(local, "RETRY_S", 0.1)
     engine = LocalEngine(embedded_settings.model_copy(update={"queue_size": 64}))
     await engine.start()
@@ -84,7 +84,7 @@ async def test_a_thread_that_hangs_is_left_behind_and_those_who_wait_are_let_go(
     began = time.perf_counter()
     outcomes = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 20)
     assert {type(outcome) for outcome in outcomes} == {EngineFailed}
-    assert time.perf_counter() - began < 10
+    assert time.perf_counter() - began < 18
     assert await asyncio.wait_for(again(engine), 60) == expected
     assert engine._thread is not hanging
     release.set()

@@ -235,7 +235,7 @@ async def test_a_stop_in_the_middle_of_a_reply_tells_the_person_and_logs_no_trac
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     engine = ScriptedEngine(lambda _request: "never", delay_s=30)
-    monkeypatch.setattr(run, "LocalEngine", lambda _settings, **_: engine)
+    monkeypatch.setattr(run, "engine_for", lambda _settings, **_: engine)
     url = default_url(with_token.data_dir)
     upgrade(url)
     store = Store(open_database(url))
@@ -267,7 +267,7 @@ async def test_a_running_bot_takes_what_a_shell_puts_in_service_and_starts_with_
         started_with.append(adapter)
         return engine
 
-    monkeypatch.setattr(run, "LocalEngine", build)
+    monkeypatch.setattr(run, "engine_for", build)
     monkeypatch.setenv("PERSONA_CHAT_BASE", "embedded")
     settings = load_settings(data_dir=with_token.data_dir)
     write_card(make_adapter(tmp_path / "new"))

@@ -147,6 +147,8 @@ class Chat:
             try:
                 async with thinking:
                     persona, reply = await self._reply(heard, begun, follow)
+                if begun.stopped and not begun.keep:  # after its last word
+                    raise Stopped
             except PersonaChatError as error:
                 await asyncio.to_thread(self._store.refuse, heard.message_id, type(error).__name__)
                 raise

@@ -164,6 +164,44 @@ def test_a_prompt_that_finds_no_memory_is_read_without_caches(batch, prompts, mo
 
 
 @pytest.mark.model
+@pytest.mark.parametrize("what", ["keep", "put"])
+def test_a_cache_that_cannot_be_kept_or_found_again_costs_no_reply(batch, prompts, monkeypatch, what):
+    first = write(batch, rows_of(prompts[:1], owner="a"))
+    batch.clear()
+    if what == "put":
+        write(batch, rows_of(prompts[:1], owner="a"))
+
+    def broken(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(type(batch._decoder), what, broken)
+    asked = rows_of([prompts[0], prompts[2]], owner="a")
+    write(batch, asked)
+    assert not any(row.failed for row in asked)
+    assert asked[0].text == first[0]
+    assert len(batch.kept) == (0 if what == "keep" else 1)
+
+
+@pytest.mark.model
+def test_room_that_cannot_be_had_leaves_what_is_there(batch, prompts, monkeypatch):
+    import torch
+
+    expected = write(batch, rows_of(prompts[:2]))
+    decoder, zeros = batch._decoder, torch.Tensor.new_zeros
+
+    def few(self, *sizes):
+        if len(sizes) == 5:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes.")
+        return zeros(self, *sizes)
+
+    monkeypatch.setattr(torch.Tensor, "new_zeros", few)
+    with pytest.raises(RuntimeError):
+        decoder._need(decoder._slots + 1, decoder._capacity + 64)
+    batch.clear()
+    assert write(batch, rows_of(prompts[:2])) == expected
+
+
+@pytest.mark.model
 @pytest.mark.parametrize("at", [1, 3, 6])
 def test_a_step_that_fails_takes_its_rows_with_it_and_no_others(batch, prompts, monkeypatch, caplog, at):
     caplog.set_level(logging.ERROR)

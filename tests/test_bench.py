@@ -49,6 +49,7 @@ def test_it_measures_ours_and_the_others_on_the_same_and_prints_one_object(embed
         (("--channels", "0"), "--channels takes whole numbers from 1"),
         (("--history", "many"), "--history takes whole numbers"),
         (("--against", "http://127.0.0.1:9/v1"), "cannot be reached"),
+        (("--against", "exllama"), "There is no engine exllama"),
     ],
 )
 @pytest.mark.model

@@ -139,6 +139,16 @@ async def test_who_asked_stops_the_reply_where_it_is_and_nobody_else_does(store:
         assert len(engine.cancelled) == 1
 
 
+async def test_a_draft_that_somebody_deletes_costs_no_reply(store: Store, settings: Settings) -> None:
+    async with speaking(store, settings, 0.2) as (here, _):
+        await here.guest.send(here.talk, "a long one")
+        await until(lambda: len(shown(here)) > 2)
+        await here.owner.delete(here.talk.history()[-1])
+        await over(here)
+        assert here.said(here.talk) == [LONG]
+        assert [turn.text for turn in await here.bot.chat.history(here.talk.id, 9)] == ["a long one", LONG]
+
+
 async def test_a_question_that_is_taken_back_gets_no_answer(store: Store, settings: Settings) -> None:
     async with speaking(store, settings, 0.3) as (here, engine):
         first = await here.guest.send(here.talk, "a long one")

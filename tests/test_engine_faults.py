@@ -93,6 +93,23 @@ async def test_a_thread_that_hangs_is_left_behind_and_those_who_wait_are_let_go(
     assert "hangs" in caplog.text
 
 
+async def test_a_request_that_cannot_be_begun_fails_alone(engine, monkeypatch, caplog):
+    expected = (await engine.reply(ASK)).text
+    before = engine._writer._fit
+
+    def fit(request: ReplyRequest):
+        if request.channel == 1:
+            raise ValueError("nothing that was foreseen")
+        return before(request)
+
+    monkeypatch.setattr(engine._writer, "_fit", fit)
+    asked = [engine.reply(replace(ASK, channel=number)) for number in range(4)]
+    outcomes = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 30)
+    assert [type(outcome) for outcome in outcomes].count(EngineFailed) == 1
+    assert [outcome.text for number, outcome in enumerate(outcomes) if number != 1] == [expected] * 3
+    assert "ValueError" in caplog.text
+
+
 async def test_storms_of_cancelling_leave_no_one_without_an_answer_and_no_row_behind(engine):
     expected = (await engine.reply(ASK)).text
     for storm in range(3):

@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -35,20 +35,12 @@ class Trainee:
         return f"{'unsloth' if self.by_unsloth else 'trl+peft'} {self.choice.precision} {self.choice.device_name}"
 
 
-def choose(settings: Settings) -> base.BaseChoice:
-    """Choose base, device and precision for training; on a CPU 4-bit weights only where the settings say so."""
-    choice = base.choose(settings)
-    if choice.device == "cpu" and choice.precision == "nf4" and settings.precision == "auto":
-        return replace(choice, precision="bf16", why="a training step in 4-bit is no faster on a CPU")
-    return choice
-
-
 def prepare(settings: Settings, recipe: Recipe, init: Path | None, *, unsloth: bool = True) -> Trainee:
     """Load the base and put LoRA weights on it: fresh ones of the recipe's seed, or those of the adapter `init`.
 
     Raises BaseUnavailable, and AdapterRefused when `init` does not fit.
     """
-    choice = choose(settings)
+    choice = base.choose(settings)  # LoRA learns beside the weights that it will serve with, rounded as they are
     adapter = read_adapter(init) if init is not None else None
     if adapter is not None and adapter.base not in (None, choice.base):
         refuse(adapter.folder, f"it was trained on the base {adapter.base}, and {choice.base} is trained here.")

@@ -20,7 +20,7 @@ from persona_chat.dialogue import Dialogue
 from persona_chat.engine import base
 from persona_chat.engine.reply import Reply, ReplyRequest
 from persona_chat.engine.tokens import Tokens
-from persona_chat.errors import PersonaChatError
+from persona_chat.errors import InputError, PersonaChatError
 from persona_chat.persona import Persona
 from persona_chat.settings import Settings, load_settings
 
@@ -58,6 +58,8 @@ def engine_of(name: str, settings: Settings, adapter: Path | None) -> Answers:
         from persona_chat.engine.llamacpp import LlamaCpp
 
         return LlamaCpp(settings, adapter)
+    if "://" not in name:
+        raise InputError(f"There is no engine {name}. There are local, generate, llamacpp, and URLs of servers.")
     from persona_chat.engine.remote import RemoteEngine
 
     served = settings.model_copy(update={"engine": "remote", "server_url": name, "queue_size": 512})

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import torch
 
@@ -14,8 +14,6 @@ from persona_chat.engine.memory import give_back, is_shortage
 from persona_chat.engine.reply import Finish
 from persona_chat.engine.row import Row
 from persona_chat.errors import EngineFailed, trace
-
-T = TypeVar("T")
 
 # A chunk of a prompt is read between two tokens of the rows that are being written; alone, more of it at a time is
 # faster. Sums over more than 128 rows are added up in another order on some CPUs.
@@ -123,22 +121,30 @@ class Batch:
         self._writing, self._reading = [], None
 
     def _read(self, row: Row) -> None:
-        if not row.read:
-            self._begin(row)
-        chunk = row.prompt[row.read : row.read + (CHUNK_BESIDE if self._writing else CHUNK_ALONE)]
-
-        def read() -> Candidates | None:
-            hidden = self._decoder.read(row.slot, chunk, row.read)
-            return self._decoder.head(hidden, self._closed) if len(chunk) == row.unread else None
-
+        """Read the next chunk of the row's prompt; where memory does not suffice, once more without the caches."""
         try:
-            candidates = self._with_memory(read)
+            try:
+                candidates = self._read_chunk(row)
+            except Exception as error:
+                if not is_shortage(error):
+                    raise
+                _log.warning("not enough memory to read a prompt; once more without caches")
+                self._relieve()
+                candidates = self._read_chunk(row)
         except Exception as error:
             self._fail([row], error)
             return
-        row.read += len(chunk)
         if candidates is not None:
             self._next(row, *candidates.lists()[0])
+
+    def _read_chunk(self, row: Row) -> Candidates | None:
+        if not row.read:
+            self._begin(row)
+        chunk = row.prompt[row.read : row.read + (CHUNK_BESIDE if self._writing else CHUNK_ALONE)]
+        hidden = self._decoder.read(row.slot, chunk, row.read)
+        candidates = self._decoder.head(hidden, self._closed) if len(chunk) == row.unread else None
+        row.read += len(chunk)
+        return candidates
 
     def _begin(self, row: Row) -> None:
         """Put the longest beginning of its prompt that a cache or another row holds into the row's slot."""
@@ -146,13 +152,13 @@ class Batch:
         cache, kept = self.kept.find(row.prompt)
         beside = max(self._writing, key=lambda other: _shared(other, row), default=None)
         held = _shared(beside, row) if beside is not None else 0
-        row.read = min(most, max(kept, held))
-        if row.read < _WORTH:
-            row.read = 0
-        elif beside is not None and held > kept:
-            self._decoder.copy(beside.slot, row.slot, row.read)
-        elif cache is not None:
-            self._decoder.put(row.slot, cache.kept, row.read)
+        shared = min(most, max(kept, held))
+        if shared >= _WORTH:
+            if beside is not None and held > kept:
+                self._decoder.copy(beside.slot, row.slot, shared)
+            elif cache is not None:
+                self._decoder.put(row.slot, cache.kept, shared)
+            row.read = shared
         row.fresh = row.unread
 
     def _write(self, rows: Sequence[Row]) -> None:
@@ -178,17 +184,6 @@ class Batch:
         ids = [row.written[-1] for row in rows]
         lengths = [len(row.prompt) + len(row.written) - 1 for row in rows]
         return self._decoder.head(self._decoder.step(ids, lengths, rows[0].slot))
-
-    def _with_memory(self, work: Callable[[], T]) -> T:
-        """Do the work; where memory does not suffice, once more without the caches."""
-        try:
-            return work()
-        except Exception as error:
-            if not is_shortage(error):
-                raise
-            _log.warning("not enough memory to read a prompt; once more without caches")
-        self._relieve()
-        return work()
 
     def _relieve(self) -> None:
         self.kept.clear()
@@ -240,7 +235,11 @@ class Batch:
         """Keep what was read of the prompt. What was written is read again: then a cache never changes a number."""
         size = row.read * self._decoder.token_bytes
         owner = row.owner if row.owner is not None else ("nobody", row.prompt[: row.read])
-        self.kept.put(owner, Cache(row.prompt[: row.read], self._decoder.keep(row.slot, row.read), size))
+        try:
+            self.kept.put(owner, Cache(row.prompt[: row.read], self._decoder.keep(row.slot, row.read), size))
+        except Exception as error:  # a cache is no reply: the row is written
+            _log.warning("what was read is not kept: %s", trace(error))
+            self._relieve()
 
 
 def _shared(other: Row, row: Row) -> int:

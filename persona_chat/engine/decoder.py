@@ -156,11 +156,6 @@ class Decoder:
         for layer in self._kv:
             layer[:, slot, :, :tokens] = layer[:, source, :, :tokens]
 
-    def drop(self) -> None:
-        """Give back the memory of all slots; what they held is lost."""
-        self._slots, self._capacity, self._kv = 0, 0, []
-        self._need(1, 4 * _STEP)
-
     @property
     def token_bytes(self) -> int:
         """How much memory the cache of one token takes."""
@@ -207,15 +202,13 @@ class Decoder:
         """Make room for so many slots of so many tokens; what is there stays."""
         if slots <= self._slots and tokens <= self._capacity:
             return
-        before, had = self._kv, (self._slots, self._capacity)
-        self._slots, capacity = max(slots, had[0]), max(_padded(tokens), had[1])
-        shape = (2, self._slots, self._kv_heads, capacity, self._size)
-        # What is behind a row's end counts nothing, if it is a number.
-        self._kv = [self._embedding.new_zeros(shape) for _ in self._layers]
-        for new, old in zip(self._kv, before, strict=False):
+        had, more = (self._slots, self._capacity), (max(slots, self._slots), max(_padded(tokens), self._capacity))
+        # All or nothing: memory may not suffice. What lies behind a row's end must be numbers, so zeros.
+        grown = [self._embedding.new_zeros(2, more[0], self._kv_heads, more[1], self._size) for _ in self._layers]
+        for new, old in zip(grown, self._kv, strict=False):
             new[:, : had[0], :, : had[1]] = old
-        if capacity > self._capacity:
-            self._capacity = capacity
+        self._kv, (self._slots, self._capacity) = grown, more
+        if (capacity := more[1]) > had[1]:
             self._places = torch.arange(capacity, device=self._embedding.device)
             cos, sin = self._rotary(self._embedding[:1, None], self._places[None])
             self._cos, self._sin = cos[0, :, None], sin[0, :, None].clone()

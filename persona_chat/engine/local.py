@@ -5,7 +5,6 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -74,7 +73,7 @@ class LocalEngine:
                 f"The base {self._settings.base} could not be loaded, for a reason that is in the log. "
                 "PERSONA_CHAT_BASE=embedded is the one that always can."
             ) from None
-        if self._watching is None:
+        if self._watching is None or self._watching.done():
             self._watching = asyncio.create_task(self._watch())
         return facts
 
@@ -101,7 +100,6 @@ class LocalEngine:
         """Return exactly the text that `reply` would give the model. Needs the tokenizer only, not `start`."""
 
         def render() -> str:
-            self._tokenizer()
             return self._render(request.persona, self._window(request))
 
         return await self._run(self._opened().submit(render))
@@ -181,11 +179,14 @@ class LocalEngine:
 
     async def _restart(self) -> None:
         while True:
-            with suppress(PersonaChatError):
+            try:
                 await self._run(self._opened().submit(self._load))
+            except PersonaChatError as error:
+                _log.error("the model thread could not be started again, the next try is in %g s: %s", RETRY_S, error)
+                await asyncio.sleep(RETRY_S)
+            else:
                 _log.info("the model thread serves again")
                 return
-            await asyncio.sleep(RETRY_S)
 
     # What follows runs on the model thread, except where it says otherwise.
 

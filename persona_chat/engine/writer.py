@@ -79,7 +79,7 @@ class Writer:
         try:
             asked.job.check()
             self._begin(asked)
-        except PersonaChatError as error:
+        except Exception as error:  # of this one; the awaiter logs what was not foreseen
             asked.promise.fail(error)
 
     def turn(self) -> None:

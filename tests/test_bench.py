@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from persona_chat.adapters import SHIPPED
 from persona_chat.bench.conversations import request
 from persona_chat.bench.run import Row, spread
 from persona_chat.engine.kept import common_start
+from persona_chat.engine.llamacpp import LlamaCpp
+from persona_chat.engine.local import LocalEngine
 from persona_chat.template import render
 
 
@@ -82,3 +85,18 @@ def test_a_row_adds_up_what_was_measured():
     assert row.summary()["tokens_per_s"]["median"] == 2.0
     assert row.summary()["replies_per_minute"]["median"] == 30.0
     assert vars(spread(range(1, 101))) == {"median": 50.5, "low": 1, "high": 100, "p95": 95}
+
+
+@pytest.mark.model
+async def test_llamacpp_writes_under_the_adapter_what_we_write(embedded_settings):
+    pytest.importorskip("xllamacpp")
+    ask = request(3, 60, 16, lambda turns: 20 * len(turns), warm=False)
+    said = {}
+    for adapter in (SHIPPED, None):
+        ours, theirs = LocalEngine(embedded_settings, adapter=adapter), LlamaCpp(embedded_settings, adapter)
+        for engine in (ours, theirs):
+            await engine.start()
+            said[adapter, engine is ours] = (await engine.reply(ask)).text.split()[:5]
+            await engine.close()
+    assert said[SHIPPED, True] == said[SHIPPED, False]
+    assert said[SHIPPED, False] != said[None, False], "else it proves nothing"

@@ -4,16 +4,21 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
 from persona_chat.adapters import SHIPPED
 from persona_chat.bench.conversations import request
 from persona_chat.bench.run import Row, spread
+from persona_chat.engine import base
 from persona_chat.engine.kept import common_start
 from persona_chat.engine.llamacpp import LlamaCpp
-from persona_chat.engine.local import LocalEngine
+from persona_chat.engine.loaded import load
+from persona_chat.engine.tokens import Tokens
 from persona_chat.template import render
 
 
@@ -87,16 +92,39 @@ def test_a_row_adds_up_what_was_measured():
     assert vars(spread(range(1, 101))) == {"median": 50.5, "low": 1, "high": 100, "p95": 95}
 
 
+@asynccontextmanager
+async def running(theirs: LlamaCpp) -> AsyncIterator[httpx.AsyncClient]:
+    """Start llama.cpp, and ask it by its own API."""
+    await theirs.start()
+    try:
+        async with httpx.AsyncClient(base_url=theirs._server.listening_address, timeout=60) as client:
+            yield client
+    finally:
+        await theirs.close()
+
+
 @pytest.mark.model
-async def test_llamacpp_writes_under_the_adapter_what_we_write(embedded_settings):
+@pytest.mark.parametrize("adapter", [SHIPPED, None], ids=["under the adapter", "plain"])
+async def test_llamacpp_finds_the_next_word_as_likely_as_we_do(embedded_settings, adapter):
     pytest.importorskip("xllamacpp")
-    ask = request(3, 60, 16, lambda turns: 20 * len(turns), warm=False)
-    said = {}
-    for adapter in (SHIPPED, None):
-        ours, theirs = LocalEngine(embedded_settings, adapter=adapter), LlamaCpp(embedded_settings, adapter)
-        for engine in (ours, theirs):
-            await engine.start()
-            said[adapter, engine is ours] = (await engine.reply(ask)).text.split()[:5]
-            await engine.close()
-    assert said[SHIPPED, True] == said[SHIPPED, False]
-    assert said[SHIPPED, False] != said[None, False], "else it proves nothing"
+    import torch
+
+    tokens = Tokens(base.load_tokenizer(base.choose(embedded_settings), embedded_settings.data_dir))
+    decoder = load(embedded_settings, adapter, lambda: tokens, lambda *_: None).decoder
+    theirs = LlamaCpp(embedded_settings, adapter)
+    asked = [request(number, 60, 1, lambda turns: 20 * len(turns), warm=False) for number in (1, 2, 3)]
+    async with running(theirs) as client:
+        for one in asked:
+            ids = tokens.encode(render(one.persona, one.dialogue))
+            body = {"prompt": ids, "n_predict": 1, "n_probs": 5, "temperature": 0, "cache_prompt": False}
+            told = (await client.post("/completion", json=body)).json()["completion_probabilities"][0]["top_logprobs"]
+            with torch.inference_mode():
+                for start in range(0, len(ids), 100):
+                    hidden = decoder.read(0, ids[start : start + 100], start)
+                candidates = decoder.head(hidden)
+            ours = dict(zip(candidates.ids[0].tolist(), candidates.logits[0].tolist(), strict=True))
+            # It rounds what it multiplies to 8 bits. Differences of logits are those of log-probabilities.
+            likeliest = told[0]
+            for other in told[1:]:
+                apart = likeliest["logprob"] - other["logprob"]
+                assert ours[likeliest["id"]] - ours[other["id"]] == pytest.approx(apart, abs=0.4)

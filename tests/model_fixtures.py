@@ -2,8 +2,9 @@
 
 import asyncio
 import fcntl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,6 +47,16 @@ def embedded_settings(embedded_data_dir: Path) -> Settings:
         queue_size=QUEUE_SIZE,
         max_new_tokens=24,
     )
+
+
+@pytest.fixture
+def settings_of(embedded_settings: Settings) -> Callable[..., Settings]:
+    """Give the settings of an engine that asks the server at a URL."""
+
+    def settings(url: str, **more: Any) -> Settings:
+        return embedded_settings.model_copy(update={"engine": "remote", "server_url": url, **more})
+
+    return settings
 
 
 @pytest.fixture(scope="session")

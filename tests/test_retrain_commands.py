@@ -9,7 +9,7 @@ import discord
 import pytest
 
 from bot import announcer
-from bot.admins import REFUSAL, Admins
+from bot.admins import REFUSAL
 from bot.retraining import NOTHING
 from bot.run import retraining_in
 from persona_chat.engine.scripted import ScriptedEngine
@@ -290,25 +290,6 @@ async def test_the_cancel_button_works_after_a_restart_of_the_bot(store: Store, 
         assert pressed.response is not None
         assert pressed.response.content == "It is being cancelled."
         assert (await restarted.retraining.find(job.number)).cancel_asked
-
-
-async def test_the_applications_owner_and_the_makers_of_its_team_are_admins(store: Store, settings: Settings) -> None:
-    async with world(store, settings) as here:
-        of_a_person = await here.bot.http.application_info()
-        one = Admins()
-        one.add_owners(discord.AppInfo(here.bot._connection, of_a_person))
-        assert one._ids == {int(of_a_person["owner"]["id"])}
-
-        def member(number: int, role: str, state: int = 2) -> dict[str, object]:
-            user = {**of_a_person["owner"], "id": str(number)}
-            return {"user": user, "team_id": "5", "membership_state": state, "role": role, "permissions": ["*"]}
-
-        members = [member(11, "admin"), member(12, "developer"), member(13, "read_only"), member(14, "admin", 1)]
-        team = {"id": "5", "name": "us", "icon": None, "owner_user_id": "10", "members": members}
-        of_a_team = {**of_a_person, "team": team, "owner": {**of_a_person["owner"], "id": "5"}}
-        several = Admins([99])
-        several.add_owners(discord.AppInfo(here.bot._connection, of_a_team))  # type: ignore[arg-type]
-        assert several._ids == {10, 11, 12, 99}
 
 
 async def test_adapters_are_chosen_and_taken_back(two: Registry, store: Store, settings: Settings) -> None:

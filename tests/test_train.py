@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,10 @@ from typing import Any
 import pytest
 
 from persona_chat.adapters import CARD, CONFIG, WEIGHTS, read_adapter
-from persona_chat.engine import base
-from persona_chat.settings import Settings
+from tests.training_fixtures import OWN
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(900)]
 
-OWN = Path(__file__).parents[1] / "examples/dialogues.jsonl"
 SMALL = ["--data", str(OWN), "--rows", "40", "--steps", "4", "--set", "rows_per_step=2", "--set", "max_tokens=220"]
 
 
@@ -166,67 +163,6 @@ def test_a_run_is_alone_in_its_folder_and_a_tied_one_ends_at_once_with_its_paren
         assert running.wait(timeout=30) == 143
 
 
-def test_the_adapter_reloaded_for_serving_gives_the_logits_the_trainer_had(
-    embedded_settings: Settings, tmp_path: Path
-) -> None:
-    import torch
-
-    from persona_chat.engine.lora import attach
-    from training.examples import Renderer, schedule
-    from training.model import evaluating, prepare, save
-    from training.recipe import choose_recipe
-    from training.rows import read_rows
-    from training.stepping import take_steps
-
-    _, recipe = choose_recipe("small", "embedded", rows_per_step=2, rows_at_once=1, max_tokens=300, warmup_steps=1)
-    trainee = prepare(embedded_settings, recipe, None)
-    made = schedule(read_rows(str(OWN), 30), Renderer(trainee.tokenizer, trainee.eos_id, recipe), recipe, 2)
-    checkpoints = tmp_path / "checkpoints"
-    step, loss = take_steps(trainee, made, (), recipe, 2, checkpoints, lambda *_, **__: None, Never(), resume=False)
-    assert step == 2
-    assert loss > 0
-    out = tmp_path / "adapter"
-    out.mkdir()
-    save(trainee, out, recipe.stored)
-    ids = torch.tensor([made[0].input_ids])
-    with evaluating(trainee.model):
-        had = trainee.model(input_ids=ids).logits
-
-    choice = base.choose(embedded_settings)
-    loaded = base.load(choice, embedded_settings.data_dir, trainee.tokenizer)
-    with torch.no_grad():
-        plain = loaded.model(input_ids=ids).logits
-        served = attach(loaded.model, read_adapter(out), choice.base)(input_ids=ids).logits
-    assert not served.allclose(plain, atol=0.1)
-    torch.testing.assert_close(served, had, rtol=0, atol=1e-4)
-
-
-def test_a_checkpoint_that_lies_there_is_taken_up_only_when_that_is_asked_for(
-    embedded_settings: Settings, tmp_path: Path
-) -> None:
-    from training.examples import Renderer, schedule
-    from training.model import prepare
-    from training.recipe import choose_recipe
-    from training.rows import read_rows
-    from training.stepping import take_steps
-
-    _, recipe = choose_recipe("small", "embedded", rows_per_step=1, rows_at_once=1, max_tokens=220, checkpoint_steps=1)
-    trainee = prepare(embedded_settings, recipe, None)
-    made = schedule(read_rows(str(OWN), 30), Renderer(trainee.tokenizer, trainee.eos_id, recipe), recipe, 2)
-    taken: list[list[int]] = []
-    for resume in (False, False, True):
-        taken.append([])
-
-        def told(event: str, **fields: Any) -> None:
-            if event == "step":
-                taken[-1].append(fields["step"])
-
-        if resume:
-            shutil.rmtree(tmp_path / "checkpoint-2")
-        take_steps(trainee, made, (), recipe, 2, tmp_path, told, Never(), resume=resume)
-    assert taken == [[1, 2], [1, 2], [2]]
-
-
 def test_a_run_whose_data_has_changed_does_not_go_on(
     whole: tuple[Path, list[Any]], embedded_data_dir: Path, tmp_path: Path
 ) -> None:
@@ -257,23 +193,6 @@ def test_in_four_bits_an_adapter_goes_on_learning_after_an_evaluation(
     assert all(not before[name].equal(after[name]) for name in before)
     card = json.loads((out / CARD).read_text())
     assert (card["init"], card["backend"]) == ("whole", "trl+peft nf4 cpu")
-
-
-def test_unsloth_trains_four_bit_bases_on_cuda_where_it_is_installed_and_nothing_else() -> None:
-    from training.model import trains_by_unsloth
-
-    cuda = base.BaseChoice("unsloth/Llama-3.2-1B", "cuda:0", "cuda:0 (a GPU)", "nf4", "4-bit is small")
-    assert trains_by_unsloth(cuda, installed=True)
-    assert not trains_by_unsloth(cuda, installed=False)
-    assert not trains_by_unsloth(replace(cuda, precision="bf16"), installed=True)
-    assert not trains_by_unsloth(replace(cuda, device="cpu"), installed=True)
-
-
-class Never:
-    """Nobody asks for the end."""
-
-    def is_set(self) -> bool:
-        return False
 
 
 def refused(out: Path, data_dir: Path, code: int, *options: str) -> str:

@@ -15,6 +15,8 @@ from persona_chat.retraining.yardstick import held_out as is_held_out
 from persona_chat.settings import Settings, load_settings
 from persona_chat.store.store import Store
 
+OWN = Path(__file__).parents[1] / "examples/dialogues.jsonl"
+
 _FILES = ("tokenizer.json", "tokenizer_config.json", "generation_config.json")
 _PEOPLE = (
     ("I keep bees on a roof in Hanover.", "What do you do in summer?", "I look after my bees, they keep me busy."),

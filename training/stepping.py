@@ -54,6 +54,9 @@ def take_steps(
         data_collator=_Collator(trainee.pad_id),
         callbacks=[watch],
     )
+    for weight in trainable(trainee.model).values():
+        # trl rounds LoRA beside 4-bit weights to bfloat16, where a late, small step is rounded away.
+        weight.data = weight.data.float()
     for noisy in ("PrinterCallback", "ProgressCallback"):
         for callback in list(trainer.callback_handler.callbacks):
             if type(callback).__name__ == noisy:

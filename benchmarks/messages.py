@@ -19,6 +19,7 @@ from pathlib import Path
 import discord
 
 from persona_chat.example import DAVID
+from persona_chat.place import Place, Scope
 from persona_chat.settings import Settings
 from persona_chat.store.database import default_url, open_database
 from persona_chat.store.schema import upgrade
@@ -38,7 +39,8 @@ async def started(folder: Path, channels: int) -> AsyncIterator[tuple[World, lis
             ids = [here.guild.create_text_channel(f"talk-{number}").id for number in range(channels)]
             await here.env.settle()
             for channel_id in ids:
-                await here.bot.chat.set_persona(channel_id, DAVID)
+                place = Place(channel_id, here.owner.id, here.guild.id)
+                await here.bot.chat.cast.put(place, Scope.CHANNEL, DAVID)
             yield here, ids
     finally:
         store.close()

@@ -15,11 +15,13 @@ from bot.admins import Admins, NotAdmin
 from bot.announcer import Announcer, CancelButton
 from bot.draft import Draft, StopButton
 from bot.faults import DISCORD_FAULTS
+from bot.persona_list import RestoreButton
 from bot.personas import PersonaCommands
+from bot.places import said_at
 from bot.retraining import RetrainCommands
 from persona_chat.chat import Chat
 from persona_chat.engine.reply import Wait, plainly
-from persona_chat.errors import PersonaChatError, Stopped, trace
+from persona_chat.errors import AgeRestricted, PersonaChatError, Stopped, trace
 from persona_chat.heard import Heard
 from persona_chat.retraining.retraining import Retraining
 
@@ -88,7 +90,7 @@ class PersonaBot(discord.Client):
         """Tell Discord our commands, once a start, and learn who runs this bot."""
         if self.application is not None:
             self.admins.add_owners(self.application)
-        self.add_dynamic_items(CancelButton, StopButton)
+        self.add_dynamic_items(CancelButton, RestoreButton, StopButton)
         await self.tree.sync()
 
     async def on_message(self, message: discord.Message) -> None:
@@ -97,7 +99,7 @@ class PersonaBot(discord.Client):
         if me is None or not text.from_person(message):
             return
         addressed = text.addressed(message, me)
-        if not addressed and not self.chat.is_on(message.channel.id):
+        if not addressed and not self.chat.cast.is_on(said_at(message)):
             return
         heard = text.heard(message, me)
         if heard.text:
@@ -151,6 +153,8 @@ class PersonaBot(discord.Client):
             await draft.vanish()
         except PersonaChatError as error:
             log.info("message %s gets no reply: %s", message.id, type(error).__name__)
+            if isinstance(error, AgeRestricted) and not addressed:
+                return  # the channel was not so when the persona was set; nobody asked for a line at every message
             await self._say(message, str(error), draft)
         except DISCORD_FAULTS as error:
             # The reply is saved; the text of the error may hold what Discord was sent.

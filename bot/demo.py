@@ -21,12 +21,13 @@ from simcord.builders import ChannelHandle
 from simcord.preview import Preview
 
 from bot.client import PersonaBot
-from bot.personas import called, portrait
+from bot.portrait import called, portrait
 from bot.run import following, open_core, retraining_in, start_engine, stopped_by_signals
 from persona_chat.chat import Chat
 from persona_chat.engine.choice import engine_for
 from persona_chat.errors import InputError
 from persona_chat.example import DAVID
+from persona_chat.place import Place, Scope
 from persona_chat.serving import to_serve
 from persona_chat.settings import Settings
 from persona_chat.store.database import DEMO_DATABASE, default_url
@@ -115,24 +116,25 @@ async def _world(env: simcord.Env, bot: PersonaBot, port: int) -> tuple[ChannelH
     await env.settle()
     _follow_clock(env)
     chat = bot.chat
-    if not chat.is_on(channel.id):
-        await chat.set_persona(channel.id, DAVID, guild.id)
-    await _welcome(env, chat, channel.id)
+    place = Place(channel.id, owner.id, guild.id)
+    if not chat.cast.is_on(place):
+        await chat.cast.put(place, Scope.CHANNEL, DAVID)
+    await _welcome(env, chat, place)
     return channel, env.preview(channel, viewers=viewers, layout="channel", port=port)
 
 
-async def _welcome(env: simcord.Env, chat: Chat, channel_id: int) -> None:
+async def _welcome(env: simcord.Env, chat: Chat, place: Place) -> None:
     """Say who talks here, and at a later start what was said before: the page starts empty every time."""
-    persona = await chat.persona(channel_id)
-    channel = env.bot.get_channel(channel_id)
-    if persona is None or not isinstance(channel, discord.TextChannel):
+    seated = await chat.cast.seated(place)
+    channel = env.bot.get_channel(place.channel_id)
+    if seated is None or not isinstance(channel, discord.TextChannel):
         return
-    card = portrait(persona)
-    past = await chat.history(channel_id, EARLIER_TURNS)
-    said = "\n".join(f"{turn.name or persona.name}: {turn.text}" for turn in past)
+    card = portrait(seated.persona)
+    past = await chat.history(place, EARLIER_TURNS)
+    said = "\n".join(f"{turn.name or seated.persona.name}: {turn.text}" for turn in past)
     if said:
         card.add_field(name="Earlier here", value=discord.utils.escape_markdown(said)[-1000:])
-    await channel.send(WELCOME.format(name=called(persona)), embed=card)
+    await channel.send(WELCOME.format(name=called(seated.persona)), embed=card)
 
 
 def _check_port(port: int) -> None:

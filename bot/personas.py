@@ -1,148 +1,213 @@
-"""`/persona`: set, show and clear a channel's persona."""
+"""`/persona`: who talks where, and the personas that there are."""
 
 import discord
 from discord import app_commands
 
+from bot.persona_draft import PersonaDraft, answer_trial
+from bot.persona_form import PersonaForm, Typed, typed
+from bot.persona_list import Deletion, Pages
+from bot.persona_set import Setting, nearest
+from bot.places import place_of
+from bot.portrait import called, came_from, line, portrait, revision_lines
+from bot.rights import check_change, check_make, check_set
+from persona_chat.cast import check_age
 from persona_chat.chat import Chat
-from persona_chat.errors import InputError, PersonaChatError
-from persona_chat.persona import (
-    ABOUT_CHARACTERS,
-    NAME_CHARACTERS,
-    Persona,
-    make_persona,
-    split_facts,
-)
+from persona_chat.errors import InputError
+from persona_chat.persona import ABOUT_CHARACTERS, NAME_CHARACTERS, Persona, make_persona, split_facts
+from persona_chat.place import Place, Scope, Spot
+from persona_chat.store.library import Kept
 
-NOBODY = "This channel has no persona. Set one with `/persona set`."
+NOBODY = "Nobody talks here. Set a persona with `/persona set`."
+
+_CHOICES = 25  # as many as Discord shows
+_MINE = " (yours)"
+
+Name = app_commands.Range[str, 1, NAME_CHARACTERS]
 
 
 class PersonaCommands(app_commands.Group):
-    """Who talks in a channel. `note` is added when a persona is set, where the operator has something to say."""
+    """Everybody sees them; who may use which is checked here. `note` is added when one is set, if there is one."""
 
     def __init__(self, chat: Chat, note: str | None = None) -> None:
-        super().__init__(name="persona", description="Choose who talks in this channel")
+        super().__init__(name="persona", description="Choose who talks here, and make personas")
         self._chat = chat
-        self._note = note
+        self._cast = chat.cast
+        self._setting = Setting(self._cast, note)
 
     @app_commands.command(name="set")
     @app_commands.describe(
-        name="What the persona is called",
+        name="Who it is: one that there is, or a new name with `about` or `facts`",
         about="Who it is, in your words",
         facts='Short sentences it says of itself, such as "I have two dogs. I live by the sea."',
+        scope="For this channel (or thread), the whole server, or you alone",
     )
     async def set(
         self,
         interaction: discord.Interaction,
-        name: app_commands.Range[str, 1, NAME_CHARACTERS] | None = None,
+        name: Name | None = None,
         about: app_commands.Range[str, 1, ABOUT_CHARACTERS] | None = None,
         facts: str | None = None,
+        scope: Scope | None = None,
     ) -> None:
-        """Set this channel's persona; without options a form opens."""
+        """Set who talks here; without options a form opens."""
+        place = place_of(interaction)
+        scope = scope or nearest(place)
+        check_set(interaction, place, scope)
         if name is about is facts is None:
-            current = await self._chat.persona(_channel(interaction))
-            await interaction.response.send_modal(PersonaForm(self, current))
-            return
-        if name is None:
+            await self._setting.ask(interaction, place, scope)
+        elif name is None:
             raise InputError("The persona needs a name: give the option `name` as well.")
-        await self.put(interaction, make_persona(name, about or "", split_facts(facts or "")))
+        elif about is facts is None:
+            await self._setting.seat(interaction, place, scope, await self._named(place, name, scope))
+        else:
+            home = place.mine if scope is Scope.ME else place.home
+            there = await self._cast.search(home, name)
+            greeting = there.persona.greeting if there else ""
+            persona = make_persona(name, about or "", split_facts(facts or ""), greeting)
+            await self._setting.put(interaction, place, scope, persona)
 
     @app_commands.command(name="show")
-    async def show(self, interaction: discord.Interaction) -> None:
-        """Show who talks in this channel."""
-        persona = await self._chat.persona(_channel(interaction))
-        if persona is None:
-            await interaction.response.send_message(NOBODY, ephemeral=True)
+    @app_commands.describe(name="Of whom; without it, of who talks here to you")
+    async def show(self, interaction: discord.Interaction, name: Name | None = None) -> None:
+        """Show who talks here, and where that was set, or any persona that there is."""
+        place = place_of(interaction)
+        if name is not None:
+            kept, where = await self._named(place, name), None
         else:
-            await interaction.response.send_message(embed=portrait(persona), ephemeral=True)
+            seated = await self._cast.seated(place)
+            if seated is None:
+                await interaction.response.send_message(NOBODY, ephemeral=True)
+                return
+            kept, where = seated.kept, came_from(seated.spot)
+        await interaction.response.send_message(where, embed=portrait(kept.persona), ephemeral=True)
 
     @app_commands.command(name="clear")
-    async def clear(self, interaction: discord.Interaction) -> None:
-        """Remove this channel's persona; the bot falls silent here."""
-        before = await self._chat.clear_persona(_channel(interaction))
+    @app_commands.describe(scope="For this channel (or thread), the whole server, or you alone")
+    async def clear(self, interaction: discord.Interaction, scope: Scope | None = None) -> None:
+        """Let nobody talk here any more; what was said is kept for when the persona returns."""
+        place = place_of(interaction)
+        scope = scope or nearest(place)
+        check_set(interaction, place, scope)
+        before = await self._cast.unseat(place, scope)
         if before is None:
             await interaction.response.send_message(NOBODY, ephemeral=True)
-        else:
-            await interaction.response.send_message(f"**{called(before)}** has left this channel.")
+            return
+        left = f"**{called(before.persona)}** has left this {scope.value}."
+        mine = f"**{called(before.persona)}** is not set for you any more."
+        await interaction.response.send_message(mine if scope is Scope.ME else left, ephemeral=scope is Scope.ME)
 
-    async def put(self, interaction: discord.Interaction, persona: Persona) -> None:
-        """Give the channel the persona and say so, or leave everything as it was and raise."""
-        # Before the answer is deferred: a deferred answer is seen by all, and a refusal is for one.
-        await self._chat.check_persona(persona)
-        await interaction.response.defer(thinking=True)
-        before = await self._chat.set_persona(_channel(interaction), persona, interaction.guild_id)
-        if before == persona:
-            line = f"**{called(persona)}** is talking here already."
-        elif before is None or before.name == persona.name:
-            line = f"**{called(persona)}** is talking here now."
-        else:
-            line = f"**{called(persona)}** is talking here now, in place of **{called(before)}**."
-        line = line if self._note is None else f"{line}\n-# {self._note}"
-        await interaction.edit_original_response(content=line, embed=portrait(persona))
+    @app_commands.command(name="list")
+    async def listing(self, interaction: discord.Interaction) -> None:
+        """List the personas of this server, and your own."""
+        place = place_of(interaction)
+        personas = await self._cast.list(*_homes(place))
+        if not personas:
+            raise InputError("There are no personas here yet. Make one with `/persona create`.")
+        await Pages("Personas", [line(kept, place) for kept in personas]).show(interaction)
 
-
-class PersonaForm(discord.ui.Modal, title="Who talks in this channel?"):
-    """The form of `/persona set`, filled with the persona that is there."""
-
-    def __init__(self, commands: PersonaCommands, current: Persona | None) -> None:
-        super().__init__()
-        self._commands = commands
-        # Text that a form is filled with has the form's own limits; the rest is shown by `/persona show`.
-        self.name_field = discord.ui.TextInput[PersonaForm](
-            max_length=NAME_CHARACTERS, default=current.name if current else None, placeholder="Vera"
-        )
-        self.about_field = discord.ui.TextInput[PersonaForm](
-            style=discord.TextStyle.paragraph,
-            max_length=ABOUT_CHARACTERS,
-            required=False,
-            default=current.about if current else None,
-            placeholder="My name is Vera. I keep a lighthouse in Norway.",
-        )
-        self.facts_field = discord.ui.TextInput[PersonaForm](
-            style=discord.TextStyle.paragraph,
-            max_length=4000,
-            required=False,
-            default="\n".join(current.facts)[:4000] if current else None,
-            placeholder="I have a parrot called Pickles.\nI love playing chess.",
-        )
-        self.add_item(discord.ui.Label(text="Name", component=self.name_field))
-        self.add_item(
-            discord.ui.Label(text="About", description="Who it is, in your words.", component=self.about_field)
-        )
-        self.add_item(
-            discord.ui.Label(
-                text="Facts",
-                description="Short sentences it says of itself, one a line.",
-                component=self.facts_field,
-            )
-        )
-
-    async def on_submit(self, interaction: discord.Interaction) -> None:
-        """Set the persona that was typed."""
-        persona = make_persona(self.name_field.value, self.about_field.value, split_facts(self.facts_field.value))
-        await self._commands.put(interaction, persona)
-
-    async def on_error(  # type: ignore[override]  # discord.py declares a view's, and calls a modal's
-        self, interaction: discord.Interaction, error: Exception
+    @app_commands.command(name="create")
+    @app_commands.describe(
+        for_me="Yours alone, for wherever you talk", age_restricted="Only for age-restricted channels"
+    )
+    async def create(
+        self, interaction: discord.Interaction, for_me: bool = False, age_restricted: bool = False
     ) -> None:
-        """Hand errors to the one funnel for commands."""
-        wrapped = app_commands.CommandInvokeError(self._commands.set, error)
-        await interaction.client.tree.on_error(interaction, wrapped)  # type: ignore[attr-defined]
+        """Make a persona with a form, and try it before it is saved."""
+        place = place_of(interaction)
+        check_make(interaction, for_me=for_me)
+        home = place.mine if for_me else place.home
+
+        async def done(interaction: discord.Interaction, persona: Persona) -> None:
+            await PersonaDraft(self._chat, home, persona, None).show(interaction)
+
+        form = PersonaForm("A new persona", Typed(), done, age_restricted=age_restricted)
+        await interaction.response.send_modal(form)
+
+    @app_commands.command(name="edit")
+    @app_commands.describe(name="Whom to change", age_restricted="Only for age-restricted channels, or not any more")
+    async def edit(self, interaction: discord.Interaction, name: Name, age_restricted: bool | None = None) -> None:
+        """Change a persona's words, and try them before they are saved."""
+        kept = await self._named(place_of(interaction), name)
+        check_change(interaction, kept)
+
+        async def done(interaction: discord.Interaction, persona: Persona) -> None:
+            await PersonaDraft(self._chat, kept.home, persona, kept).show(interaction)
+
+        restricted = kept.persona.age_restricted if age_restricted is None else age_restricted
+        form = PersonaForm("Change the persona", typed(kept.persona), done, age_restricted=restricted)
+        await interaction.response.send_modal(form)
+
+    @app_commands.command(name="test")
+    @app_commands.describe(name="Whom to ask", message="What to say")
+    async def test(
+        self, interaction: discord.Interaction, name: Name, message: app_commands.Range[str, 1, 300]
+    ) -> None:
+        """Hear what a persona would answer, without anybody else seeing it and without it being remembered."""
+        place = place_of(interaction)
+        kept = await self._named(place, name)
+        check_age(place, kept.persona)
+        await answer_trial(self._chat, interaction, kept.persona, message)
+
+    @app_commands.command(name="history")
+    @app_commands.describe(name="Of whom")
+    async def history(self, interaction: discord.Interaction, name: Name) -> None:
+        """Show how a persona's words changed."""
+        kept = await self._named(place_of(interaction), name)
+        lines = revision_lines(kept, await self._cast.revisions(kept))
+        await Pages(f"The words of {called(kept.persona)}", lines).show(interaction)
+
+    @app_commands.command(name="undo")
+    @app_commands.describe(
+        name="Whose words", to="The number in `/persona history`; without it, the words before these"
+    )
+    async def undo(self, interaction: discord.Interaction, name: Name, to: int | None = None) -> None:
+        """Give a persona its earlier words back."""
+        kept = await self._named(place_of(interaction), name)
+        check_change(interaction, kept)
+        now = await self._cast.return_to(kept, to)
+        await interaction.response.send_message(
+            f"**{called(now.persona)}** has its words number {now.number} again.",
+            embed=portrait(now.persona),
+            ephemeral=True,
+        )
+
+    @app_commands.command(name="delete")
+    @app_commands.describe(name="Whom")
+    async def delete(self, interaction: discord.Interaction, name: Name) -> None:
+        """Delete a persona, after a question; that can be undone."""
+        kept = await self._named(place_of(interaction), name)
+        check_change(interaction, kept)
+        await interaction.response.send_message(
+            f"Delete **{called(kept.persona)}**? It will be gone from every channel.",
+            view=Deletion(self._cast, kept),
+            ephemeral=True,
+        )
+
+    @set.autocomplete("name")
+    @show.autocomplete("name")
+    @edit.autocomplete("name")
+    @test.autocomplete("name")
+    @history.autocomplete("name")
+    @undo.autocomplete("name")
+    @delete.autocomplete("name")
+    async def _names(self, interaction: discord.Interaction, written: str) -> list[app_commands.Choice[str]]:
+        place = place_of(interaction)
+        names = [
+            kept.persona.name + (_MINE if kept.home == place.mine and place.guild_id is not None else "")
+            for kept in await self._cast.list(*_homes(place))
+        ]
+        fitting = [name for name in names if written.casefold() in name.casefold()]
+        return [app_commands.Choice(name=name[:100], value=name[:100]) for name in fitting[:_CHOICES]]
+
+    async def _named(self, place: Place, name: str, scope: Scope | None = None) -> Kept:
+        """The persona of that name: the server's, and for `me` and after the mark for it one's own first."""
+        homes = _homes(place)
+        if name.endswith(_MINE):
+            name, homes = name.removesuffix(_MINE), (place.mine,)
+        elif scope is Scope.ME:
+            homes = homes[::-1]
+        return await self._cast.find(homes, name)
 
 
-def portrait(persona: Persona) -> discord.Embed:
-    """The persona as a card, cut to what an embed may hold."""
-    parts = [persona.about, "\n".join(f"• {fact}" for fact in persona.facts)]
-    body = discord.utils.escape_markdown("\n\n".join(part for part in parts if part))
-    body = body if len(body) <= 4096 else f"{body[:4095]}…"
-    return discord.Embed(title=called(persona)[:256], description=body)
-
-
-def called(persona: Persona) -> str:
-    """The persona's name, with nothing in it that Discord would format."""
-    return discord.utils.escape_markdown(persona.name)
-
-
-def _channel(interaction: discord.Interaction) -> int:
-    if interaction.channel_id is None:
-        raise PersonaChatError("This only works in a channel.")
-    return interaction.channel_id
+def _homes(place: Place) -> tuple[Spot, ...]:
+    return (place.home,) if place.home == place.mine else (place.home, place.mine)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import discord
 
+from bot.places import said_at
 from persona_chat.heard import Heard, encodable
 
 MESSAGE_UNITS = 1900
@@ -32,8 +33,7 @@ def heard(message: discord.Message, me: discord.abc.User) -> Heard:
     raw = re.sub(rf"<@!?{me.id}>", " ", message.content)
     return Heard(
         message_id=message.id,
-        channel_id=message.channel.id,
-        speaker_id=message.author.id,
+        place=said_at(message),
         speaker_name=encodable(message.author.display_name),
         text=" ".join(encodable(_with_names(raw, message)).split()),
     )

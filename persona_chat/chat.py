@@ -7,11 +7,13 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
+from persona_chat.cast import Cast, check_age
 from persona_chat.dialogue import Dialogue, Speaker, Turn
 from persona_chat.engine.reply import Follow, Reply, ReplyEngine, ReplyRequest, Wait, plainly, stopped_at
 from persona_chat.errors import EngineBusy, InputError, PersonaChatError, Stopped
 from persona_chat.heard import Heard
 from persona_chat.persona import Persona
+from persona_chat.place import Place
 from persona_chat.settings import Settings
 from persona_chat.store.store import Store
 
@@ -32,60 +34,37 @@ class _Begun:
 
 
 class Chat:
-    """The path of a message through store and engine, and the personas of channels.
+    """The path of a message through store and engine; `cast` is who talks where.
 
     A channel's messages are answered one after the other, in the order in which `answer` was called; each
     sees the reply before it. Channels do not wait for each other here.
     """
 
     def __init__(self, store: Store, engine: ReplyEngine, settings: Settings, *, wait: Wait = plainly) -> None:
+        self.cast = Cast(store, engine)
         self._wait = wait
         self._store = store
         self._engine = engine
         self._settings = settings
-        self._on: set[int] = set()
         self._locks: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
         self._waiting: Counter[int] = Counter()
         self._begun: dict[int, _Begun] = {}
-        self._changing = asyncio.Lock()  # what is set and what is on never differ
 
     async def start(self) -> None:
-        """Read which channels have a persona. Call once, before anything else."""
-        self._on = await asyncio.to_thread(self._store.channels_on)
+        """Read where somebody talks. Call once, before anything else."""
+        await self.cast.start()
 
-    def is_on(self, channel_id: int) -> bool:
-        """Whether people's messages in this channel are for a persona, also without a mention."""
-        return channel_id in self._on
+    async def history(self, place: Place, turns: int) -> Dialogue:
+        """Return the newest turns that the persona of this place remembers, oldest first."""
+        _, past = await asyncio.to_thread(self._store.talk, place, turns)
+        return past
 
-    async def persona(self, channel_id: int) -> Persona | None:
-        """Return the channel's persona."""
-        return await asyncio.to_thread(self._store.persona, channel_id)
-
-    async def history(self, channel_id: int, turns: int) -> Dialogue:
-        """Return the newest turns that the channel's persona remembers, oldest first."""
-        return await asyncio.to_thread(self._store.history, channel_id, turns)
-
-    async def check_persona(self, persona: Persona) -> None:
-        """Raise PersonaTooLong, with the count, when the persona alone does not fit the prompt."""
-        await self._engine.check_persona(persona)
-
-    async def set_persona(self, channel_id: int, persona: Persona, guild_id: int | None = None) -> Persona | None:
-        """Give the channel this persona and turn it on; return the one it had.
-
-        Raises PersonaTooLong with the count, and then changes nothing.
-        """
-        await self.check_persona(persona)
-        async with self._changing:
-            before = await asyncio.to_thread(self._store.set_persona, channel_id, persona, guild_id)
-            self._on.add(channel_id)
-        return before
-
-    async def clear_persona(self, channel_id: int) -> Persona | None:
-        """Turn the channel off; return the persona it had."""
-        async with self._changing:
-            before = await asyncio.to_thread(self._store.clear_persona, channel_id)
-            self._on.discard(channel_id)
-        return before
+    async def trial(self, persona: Persona, text: str, place: Place) -> Reply:
+        """Let a persona answer one message of which nothing is kept. Raises what the engine raises."""
+        asked = (Turn(Speaker.A, text),)
+        request = ReplyRequest(persona, asked, self._settings.sampling, self._settings.deadline_s, place.channel_id)
+        reply: Reply = await self._wait(self._engine.reply(request))
+        return reply
 
     async def answer(
         self,
@@ -137,8 +116,8 @@ class Chat:
         thinking: AbstractAsyncContextManager[object],
         deliver: Deliver,
     ) -> None:
-        async with self._in_turn(heard.channel_id):
-            if not addressed and not self.is_on(heard.channel_id):
+        async with self._in_turn(heard.place.channel_id):
+            if not addressed and not self.cast.is_on(heard.place):
                 return
             if begun.stopped:
                 raise Stopped
@@ -146,27 +125,28 @@ class Chat:
                 return
             try:
                 async with thinking:
-                    persona, reply = await self._reply(heard, begun, follow)
+                    revision, reply = await self._reply(heard, begun, follow)
                 if begun.stopped and not begun.keep:  # after its last word
                     raise Stopped
             except PersonaChatError as error:
                 await asyncio.to_thread(self._store.refuse, heard.message_id, type(error).__name__)
                 raise
-            await asyncio.to_thread(self._store.save_reply, heard.message_id, persona, reply.text, reply.adapter)
+            await asyncio.to_thread(self._store.save_reply, heard.message_id, revision, reply.text, reply.adapter)
             part = 0
             async for sent_id in deliver(reply.text):
                 await asyncio.to_thread(self._store.mark_sent, heard.message_id, part, sent_id)
                 part += 1
 
-    async def _reply(self, heard: Heard, begun: "_Begun", follow: Follow) -> tuple[Persona, Reply]:
-        persona, past = await asyncio.to_thread(self._store.talk, heard.channel_id, self._settings.history_turns)
-        if persona is None:
+    async def _reply(self, heard: Heard, begun: "_Begun", follow: Follow) -> tuple[int, Reply]:
+        seated, past = await asyncio.to_thread(self._store.talk, heard.place, self._settings.history_turns)
+        if seated is None:
             raise InputError(NO_PERSONA)
+        check_age(heard.place, seated.persona)
         said = Turn(Speaker.A, heard.text, heard.speaker_name)
         request = ReplyRequest(
-            persona, (*past, said), self._settings.sampling, self._settings.deadline_s, heard.channel_id
+            seated.persona, (*past, said), self._settings.sampling, self._settings.deadline_s, heard.place.channel_id
         )
-        return persona, await self._written(request, begun, follow)
+        return seated.revision_id, await self._written(request, begun, follow)
 
     async def _written(self, request: ReplyRequest, begun: "_Begun", follow: Follow) -> Reply:
         """Let the engine write in a task that `stop` can end."""

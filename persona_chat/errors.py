@@ -4,7 +4,11 @@ The text of each error is fit to be shown: what happened, and what to do. Nothin
 
 PersonaChatError
 ├── InputError             what was typed or given cannot be used
-│   └── PersonaTooLong     a persona that does not fit the prompt budget
+│   ├── PersonaTooLong     a persona that does not fit the prompt budget
+│   ├── NameTaken          there is a persona of that name already
+│   ├── PersonaGone        a persona that was deleted meanwhile
+│   ├── AgeRestricted      a persona for adults, where others may be
+│   └── CardRefused        a character card that cannot be read
 ├── SettingsError          a setting is missing or wrong
 ├── TrainingFailed         a training ended without an adapter
 ├── CannotAnswer           a message that gets a polite line instead of a reply
@@ -51,6 +55,31 @@ class PersonaTooLong(InputError):  # noqa: N818  it reads as what happened
         )
         self.tokens = tokens
         self.allowed = allowed
+
+
+class NameTaken(InputError):  # noqa: N818
+    """A server, or a person, has a persona of that name already."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is a persona called {name} already. Choose another name, or edit that one.")
+
+
+class PersonaGone(InputError):  # noqa: N818
+    """A persona was deleted since it was chosen."""
+
+    def __init__(self) -> None:
+        super().__init__("That persona is not there any more. `/persona list` shows who is.")
+
+
+class AgeRestricted(InputError):  # noqa: N818
+    """An age-restricted persona is wanted where Discord does not ask for people's age."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} only talks in channels that are age-restricted in Discord's channel settings.")
+
+
+class CardRefused(InputError):  # noqa: N818
+    """A character card cannot be read, or says nothing that a persona could be made of."""
 
 
 class SettingsError(PersonaChatError):

@@ -2,14 +2,15 @@
 
 from dataclasses import dataclass
 
+from persona_chat.place import Place
+
 
 @dataclass(frozen=True)
 class Heard:
-    """One message. The ids are Discord's; `text` is what was said, `speaker_name` who it shows as saying it."""
+    """One message, by Discord's id; `text` is what was said, `speaker_name` who it shows as saying it."""
 
     message_id: int
-    channel_id: int
-    speaker_id: int
+    place: Place
     speaker_name: str
     text: str
 

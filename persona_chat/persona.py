@@ -12,6 +12,8 @@ NAME_CHARACTERS = 80
 ABOUT_CHARACTERS = 4000
 FACTS = 50
 FACT_CHARACTERS = 400
+FACTS_CHARACTERS = 4000  # of all facts as lines: a form of Discord can hold no more
+GREETING_CHARACTERS = 1500
 
 _INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
@@ -21,23 +23,27 @@ class Persona:
     """Who the bot plays.
 
     `about` is the persona in its owner's words, `facts` are short first-person sentences
-    ("I have two dogs."). Either may be empty, not both.
+    ("I have two dogs."). Either may be empty, not both. `greeting` is said when it is set somewhere; the model never
+    reads it. An `age_restricted` one talks only where Discord lets nobody in who is too young.
     """
 
     name: str
     about: str = ""
     facts: tuple[str, ...] = ()
+    greeting: str = ""
+    age_restricted: bool = False
 
 
-def make_persona(name: str, about: str = "", facts: Iterable[str] = ()) -> Persona:
+def make_persona(
+    name: str, about: str = "", facts: Iterable[str] = (), greeting: str = "", *, age_restricted: bool = False
+) -> Persona:
     """Make a persona from what a person typed, trimmed, or raise InputError that says what to change.
 
-    Line breaks in `about` stay; each fact is one line. Limits are in characters; the token budget is the
+    Line breaks in `about` and `greeting` stay; each fact is one line. Limits are in characters; the token budget is the
     engine's to check.
     """
-    name, about = encodable(name), encodable(about)
-    name = " ".join(name.split())
-    about = "\n".join(line.rstrip() for line in about.strip().splitlines())
+    name = " ".join(encodable(name).split())
+    about, greeting = _lines(about), _lines(greeting)
     kept = tuple(fact for fact in (" ".join(encodable(fact).split()) for fact in facts) if fact)
     if not _shows(name):
         raise InputError("A persona needs a name that can be read.")
@@ -52,7 +58,15 @@ def make_persona(name: str, about: str = "", facts: Iterable[str] = ()) -> Perso
     for number, fact in enumerate(kept, 1):
         if len(fact) > FACT_CHARACTERS:
             raise InputError(f"Fact {number} has {len(fact)} characters; {FACT_CHARACTERS} are allowed.")
-    return Persona(name, about, kept)
+    if (characters := len("\n".join(kept))) > FACTS_CHARACTERS:
+        raise InputError(f"The facts have {characters:,} characters together; {FACTS_CHARACTERS:,} are allowed.")
+    if len(greeting) > GREETING_CHARACTERS:
+        raise InputError(f"The greeting has {len(greeting):,} characters; {GREETING_CHARACTERS:,} are allowed.")
+    return Persona(name, about, kept, greeting, age_restricted)
+
+
+def _lines(text: str) -> str:
+    return "\n".join(line.rstrip() for line in encodable(text).strip().splitlines())
 
 
 def split_facts(text: str) -> tuple[str, ...]:

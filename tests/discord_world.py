@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import simcord
 from simcord.actors import MemberActor
 from simcord.builders import ChannelHandle, GuildHandle
+from simcord.results import InteractionResult, ResponseMessage
 
 from bot.client import PersonaBot
 from bot.demo import Waits
@@ -14,6 +15,8 @@ from persona_chat.bases import EMBEDDED
 from persona_chat.chat import Chat
 from persona_chat.engine.reply import ReplyEngine, ReplyRequest, Wait, plainly
 from persona_chat.engine.scripted import ScriptedEngine
+from persona_chat.persona import Persona
+from persona_chat.place import Place, Scope
 from persona_chat.registry import Registry
 from persona_chat.retraining.retraining import Retraining
 from persona_chat.settings import Settings
@@ -38,6 +41,19 @@ class World:
         assert me is not None
         return [message.content for message in channel.history() if message.author.id == me.id]
 
+    def place(self, channel: ChannelHandle, person: MemberActor | None = None) -> Place:
+        """The channel as the guest, or somebody else, is in it."""
+        return Place(channel.id, (person or self.guest).id, self.guild.id)
+
+    async def seat(self, persona: Persona) -> None:
+        """Let a persona talk in the first channel."""
+        await self.bot.chat.cast.put(self.place(self.talk, self.owner), Scope.CHANNEL, persona)
+
+    async def talks_in(self, channel: ChannelHandle, person: MemberActor | None = None) -> Persona | None:
+        """Who talks in a channel to the guest, or to somebody else."""
+        seated = await self.bot.chat.cast.seated(self.place(channel, person))
+        return None if seated is None else seated.persona
+
     async def post_at_once(self, channel: ChannelHandle, author_ids: list[int], texts: list[str]) -> list[int]:
         """Let several people speak before the bot gets to answer anybody; return the ids of their messages."""
         posted = [
@@ -46,6 +62,18 @@ class World:
         ]
         await self.env.settle()
         return posted
+
+
+async def fill(person: MemberActor, form: InteractionResult, *values: str) -> InteractionResult:
+    """Fill the fields of a form from the first on, and send it."""
+    assert form.modal is not None, told(form)
+    fields = [part["component"]["custom_id"] for part in form.modal["components"]]
+    return await person.submit_modal(form, dict(zip(fields, values, strict=False)))
+
+
+def told(result: InteractionResult) -> list[ResponseMessage]:
+    """Everything that came of a command or a button, oldest first."""
+    return [*([result.response] if result.response else []), *result.followups]
 
 
 def echo(request: ReplyRequest) -> str:

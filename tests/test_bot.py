@@ -21,7 +21,7 @@ async def test_setting_a_persona_turns_the_channel_on_and_people_are_answered(st
         await here.guest.send(here.talk, "Is anybody there?")
         assert here.said(here.talk) == []
 
-        result = await here.guest.slash(here.talk, "persona set", name="Vera", about="I keep a lighthouse.")
+        result = await here.owner.slash(here.talk, "persona set", name="Vera", about="I keep a lighthouse.")
         assert result.response is not None
         assert "**Vera** is talking here now" in result.response.content
         assert not result.response.ephemeral
@@ -37,8 +37,8 @@ async def test_setting_a_persona_turns_the_channel_on_and_people_are_answered(st
 
 async def test_two_channels_have_two_personas_and_two_memories(store: Store, settings: Settings) -> None:
     async with world(store, settings) as here:
-        await here.guest.slash(here.talk, "persona set", name="Vera", about="A keeper.")
-        await here.guest.slash(here.other, "persona set", name="Nemo", about="A captain.")
+        await here.owner.slash(here.talk, "persona set", name="Vera", about="A keeper.")
+        await here.owner.slash(here.other, "persona set", name="Nemo", about="A captain.")
         for number in range(3):
             await here.guest.send(here.talk, f"talk {number}")
             await here.owner.send(here.other, f"other {number}")
@@ -51,8 +51,7 @@ async def test_twenty_people_at_once_are_answered_in_order_each_seeing_the_reply
 ) -> None:
     engine = ScriptedEngine(echo)
     async with world(store, settings, engine) as here:
-        store.set_persona(here.talk.id, VERA)
-        await here.bot.chat.start()
+        await here.seat(VERA)
         people = [here.guild.add_member(here.env.create_user(f"person{n}")) for n in range(20)]
         texts = [f"I am number {n}" for n in range(20)]
         posted = await here.post_at_once(here.talk, [person.id for person in people], texts)
@@ -68,8 +67,7 @@ async def test_twenty_people_at_once_are_answered_in_order_each_seeing_the_reply
 async def test_a_channel_with_too_many_waiting_gets_a_polite_line(store: Store, settings: Settings) -> None:
     few = load_settings(data_dir=settings.data_dir, channel_queue=2)
     async with world(store, few, ScriptedEngine(echo)) as here:
-        store.set_persona(here.talk.id, VERA)
-        await here.bot.chat.start()
+        await here.seat(VERA)
         await here.post_at_once(here.talk, [here.guest.id] * 4, ["a", "b", "c", "d"])
         said = here.said(here.talk)
         assert said.count(str(EngineBusy())) == 2
@@ -79,8 +77,7 @@ async def test_a_channel_with_too_many_waiting_gets_a_polite_line(store: Store, 
 async def test_a_replayed_event_is_answered_once(store: Store, settings: Settings) -> None:
     engine = ScriptedEngine(echo)
     async with world(store, settings, engine) as here:
-        store.set_persona(here.talk.id, VERA)
-        await here.bot.chat.start()
+        await here.seat(VERA)
         events: list[tuple[str, object]] = []
         here.env.backend.subscribers.append(lambda event, payload: events.append((event, payload)))
         await here.guest.send(here.talk, "Hello")
@@ -95,8 +92,7 @@ async def test_a_replayed_event_is_answered_once(store: Store, settings: Setting
 async def test_bots_webhooks_and_itself_are_ignored(store: Store, settings: Settings) -> None:
     engine = ScriptedEngine(echo)
     async with world(store, settings, engine) as here:
-        store.set_persona(here.talk.id, VERA)
-        await here.bot.chat.start()
+        await here.seat(VERA)
         me = here.bot.user
         assert me is not None
         robot = here.guild.add_member(here.env.create_user("robot", bot=True))
@@ -125,8 +121,7 @@ async def test_our_mention_is_not_part_of_what_was_said_and_others_become_names(
     store: Store, settings: Settings
 ) -> None:
     async with world(store, settings) as here:
-        store.set_persona(here.talk.id, VERA)
-        await here.bot.chat.start()
+        await here.seat(VERA)
         me = here.bot.user
         assert me is not None
         text = f"{me.mention} do you know {here.guest.mention}?\nHe is in {here.other.mention}."
@@ -141,7 +136,7 @@ async def test_without_the_message_content_intent_only_mentions_replies_and_dire
     async with world(store, blind) as here:
         me = here.bot.user
         assert me is not None
-        result = await here.guest.slash(here.talk, "persona set", name="Vera", about="A keeper.")
+        result = await here.owner.slash(here.talk, "persona set", name="Vera", about="A keeper.")
         assert result.response is not None
         assert "only read messages here that mention me" in result.response.content
         await here.guest.send(here.talk, "Hello?")
@@ -165,11 +160,11 @@ async def test_nobody_is_ever_pinged_whatever_the_persona_says(store: Store, set
         return f"@everyone @here <@{here.guest.id}> <@&{here.guild.default_role.id}> {request.dialogue[-1].text}"
 
     async with world(store, settings, ScriptedEngine(pings)) as here:
-        await here.guest.slash(here.talk, "persona set", name="@everyone", about=f"<@{here.owner.id}> @here")
+        await here.owner.slash(here.talk, "persona set", name="@everyone", about=f"<@{here.owner.id}> @here")
         await here.guest.slash(here.talk, "persona show")
         await here.guest.send(here.talk, f"{here.owner.mention} @everyone")
-        await here.guest.slash(here.talk, "persona set", name="V", about="<@1> " * 700)
-        await here.guest.slash(here.talk, "persona clear")
+        await here.owner.slash(here.talk, "persona set", name="V", about="<@1> " * 700)
+        await here.owner.slash(here.talk, "persona clear")
         assert len(here.said(here.talk)) == 3
         assert never_pings(here.env) == []
         here.env._errors_acknowledged = here.env.error_cursor
@@ -178,8 +173,7 @@ async def test_nobody_is_ever_pinged_whatever_the_persona_says(store: Store, set
 async def test_a_long_reply_is_split_and_every_part_is_noted(store: Store, settings: Settings) -> None:
     long = "A sentence that goes on. " * 200
     async with world(store, settings, ScriptedEngine(lambda _request: long)) as here:
-        store.set_persona(here.talk.id, VERA)
-        await here.bot.chat.start()
+        await here.seat(VERA)
         await here.guest.send(here.talk, "Tell me everything")
         said = here.said(here.talk)
         assert len(said) == 3
@@ -191,7 +185,7 @@ async def test_a_long_reply_is_split_and_every_part_is_noted(store: Store, setti
 
 async def test_a_restart_in_the_middle_keeps_persona_and_history(store: Store, settings: Settings) -> None:
     async with world(store, settings) as here:
-        await here.guest.slash(here.talk, "persona set", name="Vera", about="A keeper.")
+        await here.owner.slash(here.talk, "persona set", name="Vera", about="A keeper.")
         await here.guest.send(here.talk, "before")
         again = make_bot(store, settings)
         await again.chat.start()
@@ -206,8 +200,7 @@ async def test_typing_is_shown_while_it_thinks_and_is_no_condition_for_a_reply(
     store: Store, settings: Settings
 ) -> None:
     async with world(store, settings) as here:
-        store.set_persona(here.talk.id, VERA)
-        await here.bot.chat.start()
+        await here.seat(VERA)
         await here.guest.send(here.talk, "one")
         requests = [(request.method, request.path) for request in here.env.http_requests]
         typing = requests.index(("POST", f"/channels/{here.talk.id}/typing"))
@@ -223,8 +216,7 @@ async def test_what_nobody_foresaw_is_told_without_its_details(
 ) -> None:
     engine = ScriptedEngine(lambda request: RuntimeError(f"cannot handle {request.dialogue[-1].text}"))
     async with world(store, settings, engine, check_errors=False) as here:
-        store.set_persona(here.talk.id, VERA)
-        await here.bot.chat.start()
+        await here.seat(VERA)
         asked = await here.guest.send(here.talk, "canary words")
         assert here.said(here.talk) == [WENT_WRONG]
         assert str(asked.id) in caplog.text
@@ -233,20 +225,21 @@ async def test_what_nobody_foresaw_is_told_without_its_details(
 
 async def test_people_who_wait_when_the_persona_leaves_get_no_lines(store: Store, settings: Settings) -> None:
     def leaves(request: ReplyRequest) -> str:
-        here.bot.chat._on.discard(here.talk.id)
+        here.bot.chat.cast._on = frozenset()
         return echo(request)
 
     async with world(store, settings, ScriptedEngine(leaves)) as here:
-        store.set_persona(here.talk.id, VERA)
-        await here.bot.chat.start()
+        await here.seat(VERA)
         await here.post_at_once(here.talk, [here.guest.id] * 5, ["a", "b", "c", "d", "e"])
         assert here.said(here.talk) == ["Vera heard: a (1)"]
 
 
 async def test_the_reply_is_saved_before_it_is_sent(store: Store, settings: Settings) -> None:
     async with world(store, settings, check_errors=False) as here:
-        store.set_persona(here.talk.id, VERA)
-        await here.bot.chat.start()
+        await here.seat(VERA)
         here.env.inject_error("POST", "/channels/*/messages", status=400, times=None)
         await here.guest.send(here.talk, "Hello")
-        assert [turn.text for turn in store.history(here.talk.id, 10)] == ["Hello", "Vera heard: Hello (1)"]
+        assert [turn.text for turn in await here.bot.chat.history(here.place(here.talk), 10)] == [
+            "Hello",
+            "Vera heard: Hello (1)",
+        ]

@@ -13,12 +13,16 @@ from persona_chat.engine.scripted import ScriptedEngine
 from persona_chat.errors import EngineBusy, EngineFailed, PersonaTooLong, ReplyTimeout
 from persona_chat.heard import Heard
 from persona_chat.persona import Persona
+from persona_chat.place import Place, Scope, Spot
 from persona_chat.settings import Settings, load_settings
+from persona_chat.store.library import Kept
 from persona_chat.store.store import Store
 from tests.discord_world import echo
 
 VERA = Persona("Vera", "I keep a lighthouse.")
 TALK, OTHER = 1, 2
+SERVER = Spot(Scope.SERVER, 5)
+PLACE = Place(TALK, 7, SERVER.id)
 
 
 class Gate(ScriptedEngine):
@@ -51,14 +55,14 @@ class Sent:
 
 async def make_chat(store: Store, settings: Settings, engine: ScriptedEngine) -> Chat:
     for channel in (TALK, OTHER):
-        store.set_persona(channel, VERA)
+        store.seating.put(Spot(Scope.CHANNEL, channel), SERVER, VERA)
     chat = Chat(store, engine, settings)
     await chat.start()
     return chat
 
 
 def heard(message_id: int, text: str, channel_id: int = TALK) -> Heard:
-    return Heard(message_id, channel_id, 7, "Gus", text)
+    return Heard(message_id, Place(channel_id, 7, SERVER.id), "Gus", text)
 
 
 async def test_a_channel_does_not_wait_for_another_one(store: Store, settings: Settings) -> None:
@@ -124,7 +128,7 @@ async def test_what_gets_no_reply_is_noted_and_not_remembered(
     with pytest.raises(type(error)):
         await chat.answer(heard(1, "Hello"), thinking=nullcontext(), deliver=sent)
     assert sent.texts == []
-    assert await chat.history(TALK, 10) == ()
+    assert await chat.history(PLACE, 10) == ()
     assert not store.claim(heard(1, "Hello"))
 
 
@@ -150,26 +154,28 @@ async def test_it_thinks_only_while_the_model_works(store: Store, settings: Sett
 async def test_a_persona_that_is_too_long_changes_nothing(store: Store, settings: Settings) -> None:
     chat = await make_chat(store, settings, ScriptedEngine(echo, persona_tokens=100))
     with pytest.raises(PersonaTooLong):
-        await chat.set_persona(TALK, Persona("Long", "word " * 200))
-    assert await chat.persona(TALK) == VERA
+        await chat.cast.put(PLACE, Scope.CHANNEL, Persona("Long", "word " * 200))
+    seated = await chat.cast.seated(PLACE)
+    assert seated is not None
+    assert seated.persona == VERA
 
 
 async def test_setting_and_clearing_at_once_leave_one_truth(
     store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chat = await make_chat(store, settings, ScriptedEngine(echo))
-    clear = store.clear_persona
+    clear = store.seating.unseat
 
-    def slowly(channel_id: int) -> Persona | None:
+    def slowly(spot: Spot) -> Kept | None:
         time.sleep(0.05)
-        return clear(channel_id)
+        return clear(spot)
 
-    monkeypatch.setattr(store, "clear_persona", slowly)
+    monkeypatch.setattr(store.seating, "unseat", slowly)
     for _ in range(5):
-        await asyncio.gather(chat.clear_persona(TALK), chat.set_persona(TALK, VERA))
-        assert chat.is_on(TALK) == (store.persona(TALK) is not None)
-        await asyncio.gather(chat.set_persona(TALK, VERA), chat.clear_persona(TALK))
-        assert chat.is_on(TALK) == (store.persona(TALK) is not None)
+        await asyncio.gather(chat.cast.unseat(PLACE, Scope.CHANNEL), chat.cast.put(PLACE, Scope.CHANNEL, VERA))
+        assert chat.cast.is_on(PLACE) == (store.seating.seated(PLACE) is not None)
+        await asyncio.gather(chat.cast.put(PLACE, Scope.CHANNEL, VERA), chat.cast.unseat(PLACE, Scope.CHANNEL))
+        assert chat.cast.is_on(PLACE) == (store.seating.seated(PLACE) is not None)
 
 
 async def test_clearing_turns_the_channel_off_and_the_persona_goes_on_where_it_left(
@@ -178,10 +184,12 @@ async def test_clearing_turns_the_channel_off_and_the_persona_goes_on_where_it_l
     sent = Sent()
     chat = await make_chat(store, settings, ScriptedEngine(echo))
     await chat.answer(heard(1, "before"), thinking=nullcontext(), deliver=sent)
-    assert await chat.clear_persona(TALK) == VERA
-    assert not chat.is_on(TALK)
-    await chat.set_persona(TALK, Persona("Nemo", "A captain."))
+    before = await chat.cast.unseat(PLACE, Scope.CHANNEL)
+    assert before is not None
+    assert before.persona == VERA
+    assert not chat.cast.is_on(PLACE)
+    await chat.cast.put(PLACE, Scope.CHANNEL, Persona("Nemo", "A captain."))
     await chat.answer(heard(2, "who are you?"), thinking=nullcontext(), deliver=sent)
-    await chat.set_persona(TALK, VERA)
+    await chat.cast.put(PLACE, Scope.CHANNEL, VERA)
     await chat.answer(heard(3, "after"), thinking=nullcontext(), deliver=sent)
     assert sent.texts[1:] == ["Nemo heard: who are you? (1)", "Vera heard: after (3)"]

@@ -61,7 +61,7 @@ async def speaking(store: Store, settings: Settings, seconds: float) -> AsyncIte
     engine = Speaking(seconds, waits)
     # The typing indicator sleeps for 5 s, which is beyond what the simulation waits for.
     async with world(store, settings, engine, settle_timeout=4, waits=waits) as here:
-        await here.bot.chat.set_persona(here.talk.id, VERA)
+        await here.seat(VERA)
         yield here, engine
 
 
@@ -103,7 +103,7 @@ async def test_a_long_reply_grows_in_one_message_that_pings_nobody(store: Store,
         assert all(LONG.startswith(text.removesuffix(draft.GOES_ON)) for text in texts[1:])
         assert never_pings(here.env) == []
         assert not here.talk.history()[-1].components, "nothing is left to stop"
-        assert [turn.text for turn in await here.bot.chat.history(here.talk.id, 9)] == ["a long one", LONG]
+        assert [turn.text for turn in await here.bot.chat.history(here.place(here.talk), 9)] == ["a long one", LONG]
 
 
 async def test_a_short_reply_comes_whole(store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,7 +135,7 @@ async def test_who_asked_stops_the_reply_where_it_is_and_nobody_else_does(store:
         assert len(said) == 1
         assert LONG.startswith(said[0])
         assert said[0] != LONG
-        assert [turn.text for turn in await here.bot.chat.history(here.talk.id, 9)] == ["a long one", said[0]]
+        assert [turn.text for turn in await here.bot.chat.history(here.place(here.talk), 9)] == ["a long one", said[0]]
         assert len(engine.cancelled) == 1
 
 
@@ -146,7 +146,7 @@ async def test_a_draft_that_somebody_deletes_costs_no_reply(store: Store, settin
         await here.owner.delete(here.talk.history()[-1])
         await over(here)
         assert here.said(here.talk) == [LONG]
-        assert [turn.text for turn in await here.bot.chat.history(here.talk.id, 9)] == ["a long one", LONG]
+        assert [turn.text for turn in await here.bot.chat.history(here.place(here.talk), 9)] == ["a long one", LONG]
 
 
 async def test_a_question_that_is_taken_back_gets_no_answer(store: Store, settings: Settings) -> None:
@@ -160,7 +160,7 @@ async def test_a_question_that_is_taken_back_gets_no_answer(store: Store, settin
         assert here.said(here.talk) == []
         assert len(engine.cancelled) == 1
         assert engine.requests == []
-        assert await here.bot.chat.history(here.talk.id, 9) == ()
+        assert await here.bot.chat.history(here.place(here.talk), 9) == ()
 
 
 def test_what_is_shown_grows_and_never_holds_a_part_of_what_ends_a_reply() -> None:

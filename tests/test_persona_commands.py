@@ -1,31 +1,33 @@
-"""`/persona` in Discord, through the real discord.py against simcord: set, show, clear, and what is refused."""
+"""`/persona` in Discord, through the real discord.py against simcord: who talks where, and the personas there are."""
 
+import discord
 import pytest
 
 from persona_chat.persona import Persona
 from persona_chat.settings import Settings
 from persona_chat.store.store import Store
-from tests.discord_world import world
+from tests.discord_world import fill, told, world
 
 VERA = Persona("Vera", "I keep a lighthouse.", ("I have a parrot.",))
+NEMO = Persona("Nemo", "I live in a submarine.", (), "Welcome aboard!")
 
 
 async def test_show_and_clear_say_who_talks_and_that_it_left(store: Store, settings: Settings) -> None:
     async with world(store, settings) as here:
         for command in ("persona show", "persona clear"):
-            nobody = await here.guest.slash(here.talk, command)
+            nobody = await here.owner.slash(here.talk, command)
             assert nobody.ephemeral
             assert nobody.response is not None
-            assert "has no persona" in nobody.response.content
+            assert "Nobody talks here" in nobody.response.content
 
-        await here.guest.slash(here.talk, "persona set", name="Vera", facts="I have a parrot. I sail.")
+        await here.owner.slash(here.talk, "persona set", name="Vera", facts="I have a parrot. I sail.")
         shown = await here.guest.slash(here.talk, "persona show")
         assert shown.ephemeral
         assert shown.response is not None
         assert shown.response.embeds[0].title == "Vera"
         assert shown.response.embeds[0].description == "• I have a parrot.\n• I sail."
 
-        cleared = await here.guest.slash(here.talk, "persona clear")
+        cleared = await here.owner.slash(here.talk, "persona clear")
         assert cleared.response is not None
         assert "**Vera** has left" in cleared.response.content
         before = len(here.said(here.talk))
@@ -35,21 +37,14 @@ async def test_show_and_clear_say_who_talks_and_that_it_left(store: Store, setti
 
 async def test_without_options_a_form_opens_with_what_is_there(store: Store, settings: Settings) -> None:
     async with world(store, settings) as here:
-        store.set_persona(here.talk.id, VERA)
-        await here.bot.chat.start()
-        form = await here.guest.slash(here.talk, "persona set")
+        await here.seat(VERA)
+        form = await here.owner.slash(here.talk, "persona set")
         assert form.modal is not None
         assert "I keep a lighthouse." in str(form.modal)
-        fields = [part["component"]["custom_id"] for part in form.modal["components"]]
-        done = await here.guest.submit_modal(
-            form,
-            dict(
-                zip(fields, ["Nemo", "I live in a submarine.", "I hate the surface.\nI play the organ."], strict=True)
-            ),
-        )
+        done = await fill(here.owner, form, "Nemo", "I live in a submarine.", "I hate the surface.\nI play the organ.")
         assert done.response is not None
         assert "**Nemo** is talking here now, in place of **Vera**." in done.response.content
-        assert store.persona(here.talk.id) == Persona(
+        assert await here.talks_in(here.talk) == Persona(
             "Nemo", "I live in a submarine.", ("I hate the surface.", "I play the organ.")
         )
 
@@ -57,7 +52,7 @@ async def test_without_options_a_form_opens_with_what_is_there(store: Store, set
 async def test_setting_the_same_persona_twice_is_no_error(store: Store, settings: Settings) -> None:
     async with world(store, settings) as here:
         for expected in ("is talking here now", "is talking here already"):
-            result = await here.guest.slash(here.talk, "persona set", name="Vera", about="A keeper.")
+            result = await here.owner.slash(here.talk, "persona set", name="Vera", about="A keeper.")
             assert result.response is not None
             assert expected in result.response.content
 
@@ -65,7 +60,8 @@ async def test_setting_the_same_persona_twice_is_no_error(store: Store, settings
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"name": "Vera"}, "Say something about the persona"),
+        ({"name": "Nemo"}, "no persona called Nemo"),
+        ({"name": "Nemo", "about": " "}, "Say something about the persona"),
         ({"about": "I keep a lighthouse."}, "needs a name"),
         ({"name": "\u200b", "about": "x"}, "a name that can be read"),
         ({"name": "V", "facts": "\n".join(f"I know {number}." for number in range(10_000))[:6000]}, "50 are allowed"),
@@ -76,26 +72,249 @@ async def test_a_persona_that_cannot_be_is_refused_privately_and_nothing_changes
     store: Store, settings: Settings, options: dict[str, str], says: str
 ) -> None:
     async with world(store, settings) as here:
-        store.set_persona(here.talk.id, VERA)
-        result = await here.guest.slash(here.talk, "persona set", **options)
-        told = [*result.followups, *([result.response] if result.response else [])]
-        assert [says in line.content and line.ephemeral for line in told] == [True]
-        assert store.persona(here.talk.id) == VERA
+        await here.seat(VERA)
+        result = await here.owner.slash(here.talk, "persona set", **options)
+        assert [says in line.content and line.ephemeral for line in told(result)] == [True]
+        assert await here.talks_in(here.talk) == VERA
         assert here.env.errors  # simcord notes what the funnel caught
         here.env._errors_acknowledged = here.env.error_cursor
 
 
 async def test_a_persona_may_be_called_by_an_emoji(store: Store, settings: Settings) -> None:
     async with world(store, settings) as here:
-        await here.guest.slash(here.talk, "persona set", name="🦜", about="I am a parrot.")
+        await here.owner.slash(here.talk, "persona set", name="🦜", about="I am a parrot.")
         await here.guest.send(here.talk, "Hello")
         assert here.said(here.talk)[-1] == "🦜 heard: Hello (1)"
+
+
+async def test_a_persona_is_made_tried_changed_saved_and_set(store: Store, settings: Settings) -> None:
+    async with world(store, settings) as here:
+        form = await here.owner.slash(here.talk, "persona create")
+        draft = await fill(here.owner, form, "Vera", "I keep a lighthouse.", "I have a parrot.", "Mind the stairs!")
+        assert draft.response is not None
+        assert draft.response.ephemeral
+        assert "Not saved yet" in draft.response.content
+        assert draft.response.embeds[0].footer.text.startswith(f"{await here.bot.chat.cast.check(VERA)} tokens")
+
+        line = await here.owner.click(draft.response, label="Try it")
+        tried = await fill(here.owner, line, "Who are you?")
+        assert [(said.content, said.ephemeral) for said in told(tried)] == [
+            ("> Who are you?\n**Vera**: Vera heard: Who are you? (1)", True)
+        ]
+        again = await here.owner.click(draft.response, label="Change")
+        assert "I have a parrot." in str(again.modal)
+        await fill(here.owner, again, "Vera", "I keep a lighthouse.", "I have two parrots.", "Mind the stairs!")
+        assert await here.bot.chat.cast.list(here.place(here.talk).home) == ()
+
+        saved = await here.owner.click(draft.response, label="Save")
+        assert "**Vera** is saved" in told(saved)[0].content
+        (choice,) = await here.owner.autocomplete(here.talk, "persona set", "name", "ve")
+        done = await here.owner.slash(here.talk, "persona set", name=choice["value"])
+        assert [said.content for said in told(done)] == ["**Vera** is talking here now.", "Mind the stairs!"]
+        assert await here.talks_in(here.talk) == Persona(
+            "Vera", "I keep a lighthouse.", ("I have two parrots.",), "Mind the stairs!"
+        )
+
+
+async def test_what_was_typed_is_not_lost_when_it_cannot_be_used(store: Store, settings: Settings) -> None:
+    async with world(store, settings) as here:
+        await here.seat(VERA)
+        form = await here.owner.slash(here.talk, "persona create")
+        refused = await fill(here.owner, form, "Nemo", "", "")
+        (line,) = told(refused)
+        assert "Say something about the persona" in line.content
+        again = await here.owner.click(line, label="Change")
+        assert "Nemo" in str(again.modal)
+        long = await fill(here.owner, again, "Vera", "word " * 700)
+        (draft,) = told(long)
+        assert "tokens and 640 fit" in draft.content
+        await here.owner.click(draft, label="Save")
+        shorter = await here.owner.click(draft, label="Change")
+        await fill(here.owner, shorter, "Vera", "I am another one.")
+        taken = await here.owner.click(draft, label="Save")
+        assert "There is a persona called Vera already" in told(taken)[-1].content
+        other = await here.owner.click(draft, label="Change")
+        await fill(here.owner, other, "Nemo", "I am another one.")
+        await here.owner.click(draft, label="Save")
+        names = [kept.persona.name for kept in await here.bot.chat.cast.list(here.place(here.talk).home)]
+        assert names == ["Nemo", "Vera"]
+        here.env._errors_acknowledged = here.env.error_cursor
+
+
+async def test_words_are_edited_looked_back_at_and_brought_back(store: Store, settings: Settings) -> None:
+    async with world(store, settings) as here:
+        await here.seat(VERA)
+        form = await here.owner.slash(here.talk, "persona edit", name="vera")
+        (draft,) = told(await fill(here.owner, form, "Vera", "I keep a lighthouse.", "I have no parrot any more."))
+        await here.owner.click(draft, label="Save")
+        assert await here.talks_in(here.talk) == Persona("Vera", VERA.about, ("I have no parrot any more.",))
+
+        (past,) = told(await here.owner.slash(here.talk, "persona history", name="Vera"))
+        lines = (past.embeds[0].description or "").splitlines()
+        assert [line.split(" · ")[0] for line in lines] == ["`2`", "`1`"]
+        assert lines[0].endswith("1 fact new, 1 fact gone")
+        assert lines[1].endswith("first words")
+
+        await here.owner.slash(here.talk, "persona undo", name="Vera")
+        assert await here.talks_in(here.talk) == VERA
+        await here.owner.slash(here.talk, "persona undo", name="Vera", to=2)
+        assert await here.talks_in(here.talk) != VERA
+        for wrong, says in (({"to": 9}, "no revision 9"), ({}, "number 1 again"), ({}, "no earlier words")):
+            (line,) = told(await here.owner.slash(here.talk, "persona undo", name="Vera", **wrong))
+            assert says in line.content
+        here.env._errors_acknowledged = here.env.error_cursor
+
+
+async def test_a_persona_is_deleted_after_a_question_and_that_can_be_undone(store: Store, settings: Settings) -> None:
+    async with world(store, settings) as here:
+        await here.seat(VERA)
+        (asked,) = told(await here.owner.slash(here.talk, "persona delete", name="Vera"))
+        await here.owner.click(asked, label="Keep")
+        assert await here.talks_in(here.talk) == VERA
+        (asked,) = told(await here.owner.slash(here.talk, "persona delete", name="Vera"))
+        (gone,) = told(await here.owner.click(asked, label="Delete"))
+        assert "**Vera** is deleted" in gone.content
+        await here.guest.send(here.talk, "Still there?")
+        assert here.said(here.talk) == []
+        (back,) = told(await here.owner.click(gone, label="Undo"))
+        assert "**Vera** is back" in back.content
+        await here.guest.send(here.talk, "And now?")
+        assert here.said(here.talk) == ["Vera heard: And now? (1)"]
+
+
+async def test_scopes_and_where_a_persona_came_from(store: Store, settings: Settings) -> None:
+    async with world(store, settings) as here:
+        for persona in (VERA, NEMO):
+            await here.bot.chat.cast.create(here.place(here.talk).home, persona, here.owner.id)
+        await here.owner.slash(here.talk, "persona set", name="Vera", scope="server")
+        quiet = await here.guest.slash(here.talk, "persona set", name="Nemo", scope="me")
+        assert [(line.content, line.ephemeral) for line in told(quiet)] == [
+            ("**Nemo** answers you now, wherever you talk.", True)
+        ]
+        said = len(here.said(here.talk))
+        await here.guest.send(here.talk, "Not to anybody.")
+        assert len(here.said(here.talk)) == said, "for a server or a person it answers where it is spoken to"
+        me = f"<@{here.bot.user.id}>"  # type: ignore[union-attr]
+        await here.guest.send(here.talk, f"{me} Hello")
+        await here.owner.send(here.talk, f"{me} Hello")
+        assert here.said(here.talk)[said:] == ["Nemo heard: Hello (1)", "Vera heard: Hello (1)"]
+        for person, came in ((here.guest, "Set for you"), (here.owner, "Set for this server")):
+            (shown,) = told(await person.slash(here.talk, "persona show"))
+            assert shown.content.startswith(came)
+        await here.guest.slash(here.talk, "persona clear", scope="me")
+        assert await here.talks_in(here.talk) == VERA
+
+
+async def test_a_thread_follows_its_channel_unless_it_has_its_own(store: Store, settings: Settings) -> None:
+    async with world(store, settings) as here:
+        await here.seat(VERA)
+        here.env.backend.create_thread(here.talk.id, "aside", here.guest.id)
+        await here.env.settle()
+        (thread,) = here.talk.threads
+        await here.guest.send(thread, "Hello")
+        assert here.said(thread) == ["Vera heard: Hello (1)"]
+        (line,) = told(await here.guest.slash(thread, "persona set", name="Vera"))
+        assert "**Vera** is talking here now" in line.content, "whose thread it is may choose"
+        (line,) = told(await here.owner.slash(thread, "persona set", name="Nemo", about="I dive."))
+        assert "**Nemo** is talking here now" in line.content
+        await here.guest.send(thread, "And you?")
+        assert here.said(thread)[-1] == "Nemo heard: And you? (1)"
+        await here.guest.send(here.talk, "Still you?")
+        assert here.said(here.talk)[-1] == "Vera heard: Still you? (1)"
+
+
+async def test_who_may_do_what(store: Store, settings: Settings) -> None:
+    async with world(store, settings) as here:
+        await here.seat(VERA)
+        await here.bot.chat.cast.create(here.place(here.talk).home, NEMO, here.owner.id)
+        refused = [
+            ("persona set", {"name": "Nemo"}, "Manage Channels"),
+            ("persona set", {"name": "Nemo", "scope": "server"}, "Manage Server"),
+            ("persona set", {}, "Manage Channels"),
+            ("persona clear", {}, "Manage Channels"),
+            ("persona create", {}, "for_me"),
+            ("persona edit", {"name": "Nemo"}, "Manage Server"),
+            ("persona undo", {"name": "Nemo"}, "Manage Server"),
+            ("persona delete", {"name": "Nemo"}, "Manage Server"),
+        ]
+        for command, options, says in refused:
+            result = await here.guest.slash(here.talk, command, **options)
+            assert result.modal is None
+            assert [says in line.content and line.ephemeral for line in told(result)] == [True], command
+        for command, options in (("list", {}), ("show", {"name": "Nemo"}), ("history", {"name": "Nemo"})):
+            (line,) = told(await here.guest.slash(here.talk, f"persona {command}", **options))
+            assert line.ephemeral
+            assert line.embeds
+        (heard,) = told(await here.guest.slash(here.talk, "persona test", name="Nemo", message="Hello"))
+        assert heard.content.endswith("**Nemo**: Nemo heard: Hello (1)")
+        assert await here.talks_in(here.talk) == VERA
+        here.env._errors_acknowledged = here.env.error_cursor
+
+
+async def test_everybody_has_personas_of_their_own(store: Store, settings: Settings) -> None:
+    async with world(store, settings) as here:
+        form = await here.guest.slash(here.talk, "persona create", for_me=True)
+        (draft,) = told(await fill(here.guest, form, "Nemo", "I dive."))
+        await here.guest.click(draft, label="Save")
+        (choice,) = await here.guest.autocomplete(here.talk, "persona edit", "name", "")
+        assert choice["name"] == "Nemo (yours)"
+        assert await here.owner.autocomplete(here.talk, "persona edit", "name", "") == []
+        form = await here.guest.slash(here.talk, "persona edit", name=choice["value"])
+        assert "I dive." in str(form.modal)
+        await here.guest.slash(here.talk, "persona set", name="Nemo", scope="me")
+        assert (await here.talks_in(here.talk)) == Persona("Nemo", "I dive.")
+        assert await here.talks_in(here.talk, here.owner) is None
+
+
+async def test_age_restricted_personas_talk_only_in_such_channels(store: Store, settings: Settings) -> None:
+    async with world(store, settings) as here:
+        late = here.guild.create_text_channel("late")
+        await here.env.settle()
+        channel = here.bot.get_channel(late.id)
+        assert isinstance(channel, discord.TextChannel)
+        channel.nsfw = True  # the simulator knows no such channels
+        form = await here.owner.slash(here.talk, "persona create", age_restricted=True)
+        (draft,) = told(await fill(here.owner, form, "Vera", "I tell tales for adults."))
+        await here.owner.click(draft, label="Save")
+        for command, options in (("set", {}), ("test", {"message": "Hello"})):
+            (line,) = told(await here.owner.slash(here.talk, f"persona {command}", name="Vera", **options))
+            assert "age-restricted in Discord's channel settings" in line.content
+        assert await here.talks_in(here.talk) is None
+        await here.owner.slash(late, "persona set", name="Vera")
+        await here.guest.send(late, "Hello")
+        assert here.said(late)[-1] == "Vera heard: Hello (1)"
+
+        channel.nsfw = False
+        before = len(here.said(late))
+        await here.guest.send(late, "Hello again")
+        assert len(here.said(late)) == before, "nobody was asked, so nobody is told at every message"
+        me = f"<@{here.bot.user.id}>"  # type: ignore[union-attr]
+        await here.guest.send(late, f"{me} Hello")
+        assert "age-restricted" in here.said(late)[-1]
+        here.env._errors_acknowledged = here.env.error_cursor
+
+
+async def test_a_long_list_has_pages(store: Store, settings: Settings) -> None:
+    async with world(store, settings) as here:
+        home = here.place(here.talk).home
+        for number in range(20):
+            await here.bot.chat.cast.create(home, Persona(f"P{number:02}", "word " * 50), here.owner.id)
+        (first,) = told(await here.guest.slash(here.talk, "persona list"))
+        assert first.embeds[0].footer.text == "Page 1 of 3"
+        await here.guest.click(first, label="▶")
+        (last,) = told(await here.guest.click(first, label="▶"))
+        assert "P19" in (last.embeds[0].description or "")
+        assert len(await here.guest.autocomplete(here.talk, "persona show", "name", "p")) == 20
+        for number in range(20, 40):
+            await here.bot.chat.cast.create(home, Persona(f"P{number:02}", "word"), here.owner.id)
+        assert len(await here.guest.autocomplete(here.talk, "persona show", "name", "p")) == 25
 
 
 async def test_the_commands_are_known_to_discord(store: Store, settings: Settings) -> None:
     async with world(store, settings) as here:
         assert set(here.guest.available_commands(here.talk)) == {
-            *("persona set", "persona show", "persona clear"),
+            *(f"persona {name}" for name in ("set", "show", "clear", "list", "create", "edit", "test")),
+            *(f"persona {name}" for name in ("history", "undo", "delete")),
             *("retrain start", "retrain status", "retrain cancel", "retrain history"),
             *("adapter list", "adapter use", "adapter rollback"),
         }

@@ -25,6 +25,7 @@ from persona_chat.errors import (
     TokenRejected,
 )
 from persona_chat.example import DAVID
+from persona_chat.place import Scope, Spot
 from persona_chat.registry import Registry
 from persona_chat.settings import Settings, load_settings
 from persona_chat.store.database import default_url, open_database
@@ -99,7 +100,7 @@ async def test_a_direct_message_is_answered_by_the_model_and_sigterm_ends_the_bo
     url = default_url(with_model.data_dir)
     upgrade(url)
     store = Store(open_database(url))
-    store.set_persona(CHANNEL, DAVID)
+    store.seating.put(Spot(Scope.CHANNEL, CHANNEL), Spot(Scope.ME, 1), DAVID)
     store.close()
 
     serving = asyncio.create_task(run.serve(with_model))
@@ -129,7 +130,7 @@ async def test_a_stop_in_the_middle_of_a_reply_tells_the_person_and_logs_no_trac
     url = default_url(with_token.data_dir)
     upgrade(url)
     store = Store(open_database(url))
-    store.set_persona(CHANNEL, DAVID)
+    store.seating.put(Spot(Scope.CHANNEL, CHANNEL), Spot(Scope.ME, 1), DAVID)
     store.close()
 
     serving = asyncio.create_task(run.serve(with_token))

@@ -17,13 +17,14 @@ from sqlalchemy import inspect
 from persona_chat.errors import DatabaseTooNew, DatabaseUnusable, DataFolderUnusable
 from persona_chat.heard import Heard
 from persona_chat.persona import Persona
+from persona_chat.place import Place, Scope, Spot
 from persona_chat.store import backup, schema
 from persona_chat.store.database import DATABASE, default_url, for_reading, open_database
 from persona_chat.store.schema import SchemaState, Upgrade, check, upgrade
 from persona_chat.store.store import Store
 from persona_chat.store.tables import Base
 
-HEAD = "0003"
+HEAD = "0004"
 
 # The shape of a later revision: it alters a table that others point at, which SQLite does by copying it.
 SECOND = f"""
@@ -89,10 +90,12 @@ def with_second(tmp_path, monkeypatch):
 def say_something(url: str) -> None:
     store = Store(open_database(url))
     david = Persona("David", "", ("I have two dogs.",))
-    store.set_persona(1, david)
+    place = Place(1, 2)
+    store.seating.put(Spot(Scope.CHANNEL, 1), place.home, david)
+    seated = store.seating.seated(place)
     for number in range(20):
-        store.claim(Heard(number, 1, 2, "Gus", "Hello."))
-        store.save_reply(number, david, "Hi.")
+        store.claim(Heard(number, place, "Gus", "Hello."))
+        store.save_reply(number, seated.revision_id, "Hi.")
     store.close()
 
 

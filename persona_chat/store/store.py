@@ -8,25 +8,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, Engine, func, select, update
+from sqlalchemy import Connection, Engine, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from persona_chat.dialogue import Speaker, Turn
+from persona_chat.dialogue import Dialogue, Speaker, Turn
 from persona_chat.heard import Heard
-from persona_chat.persona import Persona
+from persona_chat.place import Place
 from persona_chat.store import services
 from persona_chat.store.database import for_reading
 from persona_chat.store.jobs import Jobs
+from persona_chat.store.library import Library
+from persona_chat.store.seating import Seated, Seating
 from persona_chat.store.services import Service
 from persona_chat.store.statements import Statements
-from persona_chat.store.tables import CLAIMED, REFUSED, Channels, Messages, Personas
+from persona_chat.store.tables import CLAIMED, REFUSED, Messages
 
 
 class Store:
     """The memory behind a database that `schema.upgrade` has brought up to date.
 
     Verbs that write are safe to run twice: a cancelled caller cannot know whether the first time counted.
-    `jobs` has those about retrainings.
+    `jobs` has those about retrainings, `library` those about personas, and `seating` those about where they talk.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -35,50 +37,36 @@ class Store:
         # SQLite before 3.51.3 can lose commits when two connections write at the same moment, and threads that
         # poll for its lock are not served in order.
         self._one_writer = threading.Lock()
-        self._insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
-        self._statements = Statements(self._insert)
+        insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
+        self._statements = Statements(insert)
         self.jobs = Jobs(self._reading.begin, self._writing)
+        self.library = Library(self._reading.begin, self._writing)
+        self.seating = Seating(self._reading.begin, self._writing, insert, self._statements, self.library)
 
-    def channels_on(self) -> set[int]:
-        """Return the ids of the channels that have a persona."""
+    def talk(self, place: Place, limit: int) -> tuple[Seated | None, Dialogue]:
+        """Return who talks in this place to this person, and the newest whole exchanges in at most `limit` turns.
+
+        A persona remembers what it said in the channel itself, oldest first: A, B, A, B, … Other words keep the talk,
+        another persona begins its own, and the first one goes on when it returns. Empty where nobody talks.
+        """
         with self._reading.begin() as connection:
-            return set(connection.scalars(select(Channels.id).where(Channels.persona_id.is_not(None))))
-
-    def persona(self, channel_id: int) -> Persona | None:
-        """Return the channel's persona; None where the bot is off."""
-        with self._reading.begin() as connection:
-            return self._persona(connection, channel_id)
-
-    def talk(self, channel_id: int, limit: int) -> tuple[Persona | None, tuple[Turn, ...]]:
-        """Return the channel's persona, and its `history`, as they are at one moment."""
-        with self._reading.begin() as connection:
-            return self._persona(connection, channel_id), self._history(connection, channel_id, limit)
-
-    def set_persona(self, channel_id: int, persona: Persona, guild_id: int | None = None) -> Persona | None:
-        """Give the channel this persona, which turns it on; return the one it had. No `guild_id` keeps the known."""
-        with self._writing() as connection:
-            before = self._persona(connection, channel_id)
-            if before != persona:
-                self._put_channel(connection, channel_id, self._revision(connection, persona), guild_id)
-            return before
-
-    def clear_persona(self, channel_id: int) -> Persona | None:
-        """Turn the channel off; return the persona it had. What was said stays, for when that one returns."""
-        with self._writing() as connection:
-            before = self._persona(connection, channel_id)
-            connection.execute(
-                update(Channels)
-                .where(Channels.id == channel_id, Channels.persona_id.is_not(None))
-                .values(persona_id=None, updated_at=_now())
-            )
-            return before
+            seated = self.seating.seated_in(connection, place)
+            if seated is None:
+                return None, ()
+            asked = {"channel_id": place.channel_id, "persona_id": seated.kept.id, "exchanges": limit // 2}
+            rows = connection.execute(self._statements.exchanges, asked).all()
+        return seated, tuple(
+            turn
+            for speaker_name, text, reply in reversed(rows)
+            for turn in (Turn(Speaker.A, text, speaker_name), Turn(Speaker.B, reply))
+        )
 
     def claim(self, heard: Heard) -> bool:
         """Take a message to answer it. False when its id was taken before: then it is somebody else's."""
         given = {
             "message_id": heard.message_id,
-            "channel_id": heard.channel_id,
-            "speaker_id": heard.speaker_id,
+            "channel_id": heard.place.channel_id,
+            "speaker_id": heard.place.person_id,
             "speaker_name": heard.speaker_name,
             "text": heard.text,
             "claimed_at": _now(),
@@ -86,20 +74,10 @@ class Store:
         with self._writing() as connection:
             return connection.scalar(self._statements.claim, given) is not None
 
-    def history(self, channel_id: int, limit: int) -> tuple[Turn, ...]:
-        """Return the newest whole exchanges in at most `limit` turns, oldest first: A, B, A, B, …
+    def save_reply(self, message_id: int, revision_id: int, text: str, adapter: str | None = None) -> None:
+        """Save what a persona in these words answers to a claimed message, before it is sent; the first reply stays.
 
-        A persona remembers what it said itself: only answers count that were given under the name of the
-        channel's persona of now. Editing its facts keeps the talk, another persona begins its own, and the
-        first one goes on when it returns. Empty where the bot is off.
-        """
-        with self._reading.begin() as connection:
-            return self._history(connection, channel_id, limit)
-
-    def save_reply(self, message_id: int, persona: Persona, text: str, adapter: str | None = None) -> None:
-        """Save what `persona` answers to a claimed message, before it is sent; the first reply stays.
-
-        The persona is given, not looked up: the channel's may have changed while this one was thinking.
+        The revision is given, not looked up: who talks there may have changed while this one was thinking.
         Raises LookupError for a message that was never claimed.
         """
         with self._writing() as connection:
@@ -108,7 +86,7 @@ class Store:
                 raise LookupError(f"message {message_id} was never claimed")
             saved = {
                 "message_id": message,
-                "persona_id": self._revision(connection, persona),
+                "revision_id": revision_id,
                 "text": text,
                 "adapter": adapter,
                 "created_at": _now(),
@@ -169,43 +147,6 @@ class Store:
     def _writing(self) -> Iterator[Connection]:
         with self._one_writer, self._engine.begin() as connection:
             yield connection
-
-    def _persona(self, connection: Connection, channel_id: int) -> Persona | None:
-        row = connection.execute(self._statements.persona, {"channel_id": channel_id}).one_or_none()
-        return None if row is None else Persona(row.name, row.about, tuple(row.facts))
-
-    def _history(self, connection: Connection, channel_id: int, limit: int) -> tuple[Turn, ...]:
-        rows = connection.execute(self._statements.exchanges, {"channel_id": channel_id, "exchanges": limit // 2})
-        return tuple(
-            turn
-            for speaker_name, text, reply in reversed(rows.all())
-            for turn in (Turn(Speaker.A, text, speaker_name), Turn(Speaker.B, reply))
-        )
-
-    def _put_channel(self, connection: Connection, channel_id: int, persona_id: int, guild_id: int | None) -> None:
-        row = self._insert(Channels).values(id=channel_id, guild_id=guild_id, persona_id=persona_id, updated_at=_now())
-        new = row.excluded
-        connection.execute(
-            row.on_conflict_do_update(
-                index_elements=[Channels.id],
-                set_={
-                    "guild_id": func.coalesce(new.guild_id, Channels.guild_id),
-                    "persona_id": new.persona_id,
-                    "updated_at": new.updated_at,
-                },
-            )
-        )
-
-    def _revision(self, connection: Connection, persona: Persona) -> int:
-        """Return the id of the persona in exactly these words, which gets a row when it has none."""
-        named = {"name": persona.name, "about": persona.about}
-        for row in connection.execute(self._statements.alike, named):
-            if tuple(row.facts) == persona.facts:
-                return int(row.id)
-        made = self._insert(Personas).values(
-            name=persona.name, about=persona.about, facts=list(persona.facts), created_at=_now()
-        )
-        return connection.execute(made.returning(Personas.id)).scalar_one()
 
 
 def _now() -> datetime:

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -39,6 +40,8 @@ NAMES = {
 
 # SQLite counts up by itself only in a column that is called exactly INTEGER.
 SURROGATE = BigInteger().with_variant(Integer, "sqlite")
+
+_THERE = text("deleted_at IS NULL")
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -76,33 +79,60 @@ class Base(DeclarativeBase):
 
 
 class Personas(Base):
-    """Revisions of personas. A row is never changed: replies point at the words that gave them."""
+    """Personas of a server or of a person (`home`, `home_id`). `key` is the name as it is looked for.
+
+    `current` is the number of the revision that counts. A deleted one can be brought back, so it keeps its row.
+    """
 
     __tablename__ = "personas"
+    __table_args__ = (
+        CheckConstraint("home IN ('server', 'me')", name="home"),
+        Index(None, "home", "home_id", "key", unique=True, sqlite_where=_THERE, postgresql_where=_THERE),
+    )
 
     id: Mapped[int] = mapped_column(SURROGATE, primary_key=True)
+    home: Mapped[str] = mapped_column(String(16))
+    home_id: Mapped[int] = mapped_column(BigInteger)
+    key: Mapped[str]
+    current: Mapped[int]
+    by: Mapped[int | None] = mapped_column(BigInteger)
+    created_at: Mapped[datetime]
+    deleted_at: Mapped[datetime | None]
+
+
+class Revisions(Base):
+    """The words of personas, counted from 1. A row is never changed: replies point at the words that gave them."""
+
+    __tablename__ = "revisions"
+    __table_args__ = (UniqueConstraint("persona_id", "number"),)
+
+    id: Mapped[int] = mapped_column(SURROGATE, primary_key=True)
+    persona_id: Mapped[int] = mapped_column(ForeignKey("personas.id"))
+    number: Mapped[int]
     name: Mapped[str]
     about: Mapped[str]
     facts: Mapped[list[str]]
+    greeting: Mapped[str]
+    age_restricted: Mapped[bool]
+    by: Mapped[int | None] = mapped_column(BigInteger)
     created_at: Mapped[datetime]
 
 
-class Channels(Base):
-    """Channels by Discord's id. No persona means that the bot is off there."""
+class Seats(Base):
+    """Who talks where: the persona of a thread, channel, server or person, by Discord's id."""
 
-    __tablename__ = "channels"
+    __tablename__ = "seats"
+    __table_args__ = (CheckConstraint("scope IN ('thread', 'channel', 'server', 'me')", name="scope"),)
 
-    id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
-    guild_id: Mapped[int | None] = mapped_column(BigInteger)
-    persona_id: Mapped[int | None] = mapped_column(ForeignKey("personas.id"))
+    scope: Mapped[str] = mapped_column(String(16), primary_key=True)
+    spot_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    persona_id: Mapped[int] = mapped_column(ForeignKey("personas.id"))
+    by: Mapped[int | None] = mapped_column(BigInteger)
     updated_at: Mapped[datetime]
 
 
 class Messages(Base):
-    """What people said to the bot. `message_id` is Discord's and claimed once; `id` is ours and the order.
-
-    `channel_id` is no foreign key: a direct message may be heard in a channel that was never set up.
-    """
+    """What people said to the bot. `message_id` is Discord's and claimed once; `id` is ours and the order."""
 
     __tablename__ = "messages"
     __table_args__ = (
@@ -128,10 +158,10 @@ class Replies(Base):
 
     id: Mapped[int] = mapped_column(SURROGATE, primary_key=True)
     message_id: Mapped[int] = mapped_column(ForeignKey("messages.id"), unique=True)
-    persona_id: Mapped[int] = mapped_column(ForeignKey("personas.id"))
     text: Mapped[str]
     adapter: Mapped[str | None]
     created_at: Mapped[datetime]
+    revision_id: Mapped[int] = mapped_column(ForeignKey("revisions.id"))
 
 
 class SentParts(Base):

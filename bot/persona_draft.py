@@ -1,0 +1,106 @@
+"""A persona that is not saved yet: shown to one person, who tries it, changes it, and saves it."""
+
+from typing import TYPE_CHECKING, Any, Self
+
+import discord
+
+from bot.persona_form import OPEN_S, LineForm, PersonaForm, typed
+from bot.places import place_of
+from bot.portrait import called, portrait, shortened
+from persona_chat.chat import Chat
+from persona_chat.errors import PersonaTooLong
+from persona_chat.persona import Persona
+from persona_chat.place import Spot
+from persona_chat.store.library import Kept
+
+if TYPE_CHECKING:
+    from bot.client import PersonaBot
+
+
+class PersonaDraft(discord.ui.View):
+    """The words so far, with buttons. `kept` is the persona that they are for; None makes a new one at `home`."""
+
+    def __init__(
+        self, chat: Chat, home: Spot, persona: Persona, kept: Kept | None, notes: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(timeout=OPEN_S)
+        self._chat = chat
+        self._home = home
+        self._persona = persona
+        self._kept = kept
+        self._notes = notes
+
+    async def show(self, interaction: discord.Interaction) -> None:
+        """Show it to who is asking."""
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        await interaction.edit_original_response(**await self._looks())
+
+    async def _looks(self) -> dict[str, Any]:
+        what = "Not saved yet." if self._kept is None else "These changes are not saved yet."
+        try:
+            tokens = await self._chat.cast.check(self._persona)
+            lines = [f"{what} Try it, change it, or save it."]
+        except PersonaTooLong as error:
+            tokens = error.tokens
+            lines = [f"{what} {error}"]
+        if self._notes:
+            lines += ["Left out:", *(f"- {note}" for note in self._notes)]
+        return {
+            "content": shortened("\n".join(lines), 2000),
+            "embed": portrait(self._persona, tokens=tokens),
+            "view": self,
+            "allowed_mentions": discord.AllowedMentions.none(),
+        }
+
+    @discord.ui.button(label="Save", style=discord.ButtonStyle.primary)
+    async def save(self, interaction: discord.Interaction, _button: discord.ui.Button[Self]) -> None:
+        """Keep it."""
+        cast = self._chat.cast
+        if self._kept is None:
+            kept = await cast.create(self._home, self._persona, interaction.user.id)
+        else:
+            kept = await cast.edit(self._kept, self._persona, interaction.user.id)
+        self.stop()
+        name = called(kept.persona)
+        await interaction.response.edit_message(
+            content=f"**{name}** is saved. `/persona set name:{kept.persona.name}` lets it talk.", view=None
+        )
+
+    @discord.ui.button(label="Try it", style=discord.ButtonStyle.secondary)
+    async def try_it(self, interaction: discord.Interaction, _button: discord.ui.Button[Self]) -> None:
+        """Ask for a line, and let it answer."""
+        persona = self._persona
+
+        async def said(interaction: discord.Interaction, line: str) -> None:
+            await answer_trial(self._chat, interaction, persona, line)
+
+        await interaction.response.send_modal(LineForm(persona, said))
+
+    @discord.ui.button(label="Change", style=discord.ButtonStyle.secondary)
+    async def change(self, interaction: discord.Interaction, _button: discord.ui.Button[Self]) -> None:
+        """Open the form again."""
+
+        async def done(interaction: discord.Interaction, persona: Persona) -> None:
+            self._persona = persona
+            await interaction.response.edit_message(**await self._looks())
+
+        form = PersonaForm(
+            "Change the persona", typed(self._persona), done, age_restricted=self._persona.age_restricted
+        )
+        await interaction.response.send_modal(form)
+
+    async def on_error(  # type: ignore[override]
+        self, interaction: "discord.Interaction[PersonaBot]", error: Exception, _item: discord.ui.Item[Self]
+    ) -> None:
+        """Hand errors to the one funnel."""
+        await interaction.client.failed(interaction, error)
+
+
+async def answer_trial(chat: Chat, interaction: discord.Interaction, persona: Persona, line: str) -> None:
+    """Let the persona answer one line, seen by who asks alone; nothing of it is kept."""
+    await interaction.response.defer(ephemeral=True, thinking=True)
+    reply = await chat.trial(persona, line, place_of(interaction))
+    await interaction.edit_original_response(
+        content=shortened(f"> {discord.utils.escape_markdown(line)}\n**{called(persona)}**: {reply.text}", 2000),
+        allowed_mentions=discord.AllowedMentions.none(),
+    )

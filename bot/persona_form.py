@@ -1,0 +1,153 @@
+"""The forms of `/persona`: a persona's words, and a line to try one."""
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+import discord
+
+from persona_chat.errors import InputError
+from persona_chat.persona import (
+    ABOUT_CHARACTERS,
+    FACTS_CHARACTERS,
+    GREETING_CHARACTERS,
+    NAME_CHARACTERS,
+    Persona,
+    make_persona,
+    split_facts,
+)
+
+if TYPE_CHECKING:
+    from bot.client import PersonaBot
+
+Done = Callable[[discord.Interaction, Persona], Awaitable[None]]
+Said = Callable[[discord.Interaction, str], Awaitable[None]]
+
+OPEN_S = 840.0
+"""How long a button waits: a little less than Discord lets its message be changed."""
+
+
+class Typed(NamedTuple):
+    """What stands in a form."""
+
+    name: str = ""
+    about: str = ""
+    facts: str = ""
+    greeting: str = ""
+
+
+def typed(persona: Persona) -> Typed:
+    """The persona's words as a form holds them."""
+    return Typed(persona.name, persona.about, "\n".join(persona.facts), persona.greeting)
+
+
+class PersonaForm(discord.ui.Modal):
+    """A persona's words, filled with those that are there. `done` gets what was typed."""
+
+    def __init__(self, title: str, filled: Typed, done: Done, *, age_restricted: bool = False) -> None:
+        super().__init__(title=title)
+        self._done = done
+        self._age_restricted = age_restricted
+        self.name_field = discord.ui.TextInput[Self](
+            max_length=NAME_CHARACTERS, default=filled.name or None, placeholder="Vera"
+        )
+        self.about_field = discord.ui.TextInput[Self](
+            style=discord.TextStyle.paragraph,
+            max_length=ABOUT_CHARACTERS,
+            required=False,
+            default=filled.about or None,
+            placeholder="My name is Vera. I keep a lighthouse in Norway.",
+        )
+        self.facts_field = discord.ui.TextInput[Self](
+            style=discord.TextStyle.paragraph,
+            max_length=FACTS_CHARACTERS,
+            required=False,
+            default=filled.facts or None,
+            placeholder="I have a parrot called Pickles.\nI love playing chess.",
+        )
+        self.greeting_field = discord.ui.TextInput[Self](
+            style=discord.TextStyle.paragraph,
+            max_length=GREETING_CHARACTERS,
+            required=False,
+            default=filled.greeting or None,
+            placeholder="Hello there! Mind the stairs.",
+        )
+        self.add_item(discord.ui.Label(text="Name", component=self.name_field))
+        self.add_item(
+            discord.ui.Label(text="About", description="Who it is, in your words.", component=self.about_field)
+        )
+        self.add_item(
+            discord.ui.Label(
+                text="Facts",
+                description="Short sentences it says of itself, one a line.",
+                component=self.facts_field,
+            )
+        )
+        self.add_item(
+            discord.ui.Label(
+                text="Greeting",
+                description="What it says when it comes into a channel.",
+                component=self.greeting_field,
+            )
+        )
+
+    async def on_submit(self, interaction: discord.Interaction) -> None:
+        """Hand on what was typed. What cannot be used comes back, to be changed."""
+        given = Typed(self.name_field.value, self.about_field.value, self.facts_field.value, self.greeting_field.value)
+        try:
+            persona = make_persona(
+                given.name,
+                given.about,
+                split_facts(given.facts),
+                given.greeting,
+                age_restricted=self._age_restricted,
+            )
+        except InputError as error:
+            again = PersonaForm(self.title, given, self._done, age_restricted=self._age_restricted)
+            await interaction.response.send_message(str(error), view=Again(again), ephemeral=True)
+            return
+        await self._done(interaction, persona)
+
+    async def on_error(  # type: ignore[override]  # discord.py declares a view's, and calls a modal's
+        self, interaction: "discord.Interaction[PersonaBot]", error: Exception
+    ) -> None:
+        """Hand errors to the one funnel."""
+        await interaction.client.failed(interaction, error)
+
+
+class Again(discord.ui.View):
+    """A button that opens a form once more, with what was typed."""
+
+    def __init__(self, form: PersonaForm) -> None:
+        super().__init__(timeout=OPEN_S)
+        self._form = form
+
+    @discord.ui.button(label="Change", style=discord.ButtonStyle.primary)
+    async def change(self, interaction: discord.Interaction, _button: discord.ui.Button[Self]) -> None:
+        """Open the form."""
+        await interaction.response.send_modal(self._form)
+
+    async def on_error(  # type: ignore[override]
+        self, interaction: "discord.Interaction[PersonaBot]", error: Exception, _item: discord.ui.Item[Self]
+    ) -> None:
+        """Hand errors to the one funnel."""
+        await interaction.client.failed(interaction, error)
+
+
+class LineForm(discord.ui.Modal):
+    """One line to say to a persona. `said` gets it."""
+
+    def __init__(self, persona: Persona, said: Said) -> None:
+        super().__init__(title=f"Say something to {persona.name}"[:45])
+        self._said = said
+        self.line = discord.ui.TextInput[Self](max_length=300, placeholder="What do you do all day?")
+        self.add_item(discord.ui.Label(text="Your message", component=self.line))
+
+    async def on_submit(self, interaction: discord.Interaction) -> None:
+        """Hand on what was typed."""
+        await self._said(interaction, self.line.value)
+
+    async def on_error(  # type: ignore[override]
+        self, interaction: "discord.Interaction[PersonaBot]", error: Exception
+    ) -> None:
+        """Hand errors to the one funnel."""
+        await interaction.client.failed(interaction, error)

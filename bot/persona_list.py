@@ -1,0 +1,121 @@
+"""Lists in pages, and the question before a persona is deleted."""
+
+import re
+from typing import TYPE_CHECKING, Self
+
+import discord
+
+from bot.persona_form import OPEN_S
+from bot.portrait import called
+from persona_chat.cast import Cast
+from persona_chat.store.library import Kept
+
+if TYPE_CHECKING:
+    from bot.client import PersonaBot
+
+PAGE = 8
+"""Lines on a page. Eight of the longest still fit an embed."""
+
+
+class Pages(discord.ui.View):
+    """A list that one person turns the pages of."""
+
+    def __init__(self, title: str, lines: list[str]) -> None:
+        super().__init__(timeout=OPEN_S)
+        self._title = title
+        self._pages = [lines[start : start + PAGE] for start in range(0, len(lines), PAGE)]
+        self._page = 0
+        self._look()
+
+    async def show(self, interaction: discord.Interaction) -> None:
+        """Show the first page."""
+        if len(self._pages) == 1:
+            await interaction.response.send_message(embed=self._card(), ephemeral=True)
+        else:
+            await interaction.response.send_message(embed=self._card(), view=self, ephemeral=True)
+
+    @discord.ui.button(label="◀", style=discord.ButtonStyle.secondary)
+    async def back(self, interaction: discord.Interaction, _button: discord.ui.Button[Self]) -> None:
+        """Turn back."""
+        await self._turn(interaction, -1)
+
+    @discord.ui.button(label="▶", style=discord.ButtonStyle.secondary)
+    async def on(self, interaction: discord.Interaction, _button: discord.ui.Button[Self]) -> None:
+        """Turn on."""
+        await self._turn(interaction, 1)
+
+    async def on_error(  # type: ignore[override]
+        self, interaction: "discord.Interaction[PersonaBot]", error: Exception, _item: discord.ui.Item[Self]
+    ) -> None:
+        """Hand errors to the one funnel."""
+        await interaction.client.failed(interaction, error)
+
+    async def _turn(self, interaction: discord.Interaction, by: int) -> None:
+        self._page = min(max(self._page + by, 0), len(self._pages) - 1)
+        self._look()
+        await interaction.response.edit_message(embed=self._card(), view=self)
+
+    def _look(self) -> None:
+        self.back.disabled = self._page == 0
+        self.on.disabled = self._page == len(self._pages) - 1
+
+    def _card(self) -> discord.Embed:
+        card = discord.Embed(title=self._title, description="\n".join(self._pages[self._page]))
+        if len(self._pages) > 1:
+            card.set_footer(text=f"Page {self._page + 1} of {len(self._pages)}")
+        return card
+
+
+class Deletion(discord.ui.View):
+    """Asks whether a persona is to be deleted."""
+
+    def __init__(self, cast: Cast, kept: Kept) -> None:
+        super().__init__(timeout=OPEN_S)
+        self._cast = cast
+        self._kept = kept
+
+    @discord.ui.button(label="Delete", style=discord.ButtonStyle.danger)
+    async def delete(self, interaction: discord.Interaction, _button: discord.ui.Button[Self]) -> None:
+        """Delete it, and offer to bring it back."""
+        await self._cast.delete(self._kept)
+        undo = discord.ui.View(timeout=None)
+        undo.add_item(RestoreButton(self._kept.id))
+        await interaction.response.edit_message(content=f"**{called(self._kept.persona)}** is deleted.", view=undo)
+
+    @discord.ui.button(label="Keep", style=discord.ButtonStyle.secondary)
+    async def keep(self, interaction: discord.Interaction, _button: discord.ui.Button[Self]) -> None:
+        """Leave it."""
+        await interaction.response.edit_message(content=f"**{called(self._kept.persona)}** stays.", view=None)
+
+    async def on_error(  # type: ignore[override]
+        self, interaction: "discord.Interaction[PersonaBot]", error: Exception, _item: discord.ui.Item[Self]
+    ) -> None:
+        """Hand errors to the one funnel."""
+        await interaction.client.failed(interaction, error)
+
+
+class RestoreButton(
+    discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]], template=r"persona:restore:(?P<persona>\d{1,20})"
+):
+    """Brings a deleted persona back, also after the bot was started anew."""
+
+    def __init__(self, persona_id: int) -> None:
+        named = f"persona:restore:{persona_id}"
+        super().__init__(discord.ui.Button(label="Undo", style=discord.ButtonStyle.secondary, custom_id=named))
+        self._persona_id = persona_id
+
+    @classmethod
+    async def from_custom_id(
+        cls, _interaction: discord.Interaction, _item: discord.ui.Item[discord.ui.View], match: re.Match[str], /
+    ) -> Self:
+        """Make the button that was pressed."""
+        return cls(int(match["persona"]))
+
+    async def callback(self, interaction: "discord.Interaction[PersonaBot]") -> None:  # type: ignore[override]
+        """Bring it back, if whoever pressed it may."""
+        bot = interaction.client
+        try:
+            kept = await bot.chat.cast.restore(self._persona_id)
+            await interaction.response.edit_message(content=f"**{called(kept.persona)}** is back.", view=None)
+        except Exception as error:
+            await bot.failed(interaction, error)

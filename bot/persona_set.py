@@ -1,0 +1,86 @@
+"""How a persona is set: by a form, in words, or one that there is; and what is said of it then."""
+
+from dataclasses import replace
+
+import discord
+
+from bot.persona_form import PersonaForm, Typed, typed
+from bot.portrait import called, portrait, shortened
+from bot.rights import check_change, check_make
+from persona_chat.cast import Cast
+from persona_chat.persona import Persona
+from persona_chat.place import Place, Scope
+from persona_chat.store.library import Kept
+
+FORM = "Who talks here?"
+
+
+class Setting:
+    """Sets personas for whoever may. `note` is added to what is said, if there is one."""
+
+    def __init__(self, cast: Cast, note: str | None) -> None:
+        self._cast = cast
+        self._note = note
+
+    async def ask(self, interaction: discord.Interaction, place: Place, scope: Scope) -> None:
+        """Open a form with who talks there, and set what comes back."""
+        current = await self._cast.at(place, scope)
+
+        async def done(interaction: discord.Interaction, persona: Persona) -> None:
+            await self.put(interaction, place, scope, persona)
+
+        filled = typed(current.persona) if current else Typed()
+        restricted = current.persona.age_restricted if current else False
+        await interaction.response.send_modal(PersonaForm(FORM, filled, done, age_restricted=restricted))
+
+    async def put(self, interaction: discord.Interaction, place: Place, scope: Scope, persona: Persona) -> None:
+        """Let a persona in these words talk and say so, or leave everything as it was and raise."""
+        home = place.mine if scope is Scope.ME else place.home
+        there = await self._cast.search(home, persona.name)
+        if there is None:
+            check_make(interaction, for_me=home == place.mine)
+        elif there.persona != persona:
+            check_change(interaction, there)
+            persona = replace(persona, age_restricted=there.persona.age_restricted)
+        # Before the answer is deferred: a deferred answer is seen by all, and a refusal is for one.
+        await self._cast.check(persona)
+        before = await self._cast.at(place, scope)
+        await interaction.response.defer(thinking=True, ephemeral=scope is Scope.ME)
+        kept = await self._cast.put(place, scope, persona)
+        await self._say_set(interaction, scope, before, kept)
+
+    async def seat(self, interaction: discord.Interaction, place: Place, scope: Scope, kept: Kept) -> None:
+        """Let a persona that there is talk, and say so."""
+        before = await self._cast.at(place, scope)
+        await self._cast.seat(place, scope, kept)
+        await interaction.response.defer(thinking=True, ephemeral=scope is Scope.ME)
+        await self._say_set(interaction, scope, before, kept)
+
+    async def _say_set(self, interaction: discord.Interaction, scope: Scope, before: Kept | None, kept: Kept) -> None:
+        """Say who talks now, and let a newcomer greet."""
+        await interaction.edit_original_response(
+            content="\n".join([set_line(scope, before, kept), *([f"-# {self._note}"] if self._note else [])]),
+            embed=portrait(kept.persona),
+        )
+        came = before is None or before.id != kept.id
+        if came and kept.persona.greeting and scope in (Scope.CHANNEL, Scope.THREAD):
+            await interaction.followup.send(
+                shortened(kept.persona.greeting, 2000), allowed_mentions=discord.AllowedMentions.none()
+            )
+
+
+def set_line(scope: Scope, before: Kept | None, kept: Kept) -> str:
+    """Who talks now, in whose place."""
+    same = before is not None and before.id == kept.id
+    now = "already" if before is not None and same and before.persona == kept.persona else "now"
+    name = f"**{called(kept.persona)}**"
+    line = {
+        Scope.ME: f"{name} answers you {now}, wherever you talk",
+        Scope.SERVER: f"{name} answers in this server {now}, where it is spoken to",
+    }.get(scope, f"{name} is talking here {now}")
+    return f"{line}." if before is None or same else f"{line}, in place of **{called(before.persona)}**."
+
+
+def nearest(place: Place) -> Scope:
+    """What a command means that names no scope: the thread, else the channel."""
+    return Scope.CHANNEL if place.parent_id is None else Scope.THREAD

@@ -1,0 +1,151 @@
+"""The personas of servers and people, and who talks where. Knows store and engine; knows no Discord and no SQL."""
+
+import asyncio
+from collections.abc import Iterable
+
+from persona_chat.engine.reply import ReplyEngine
+from persona_chat.errors import AgeRestricted, InputError, PersonaGone
+from persona_chat.persona import Persona
+from persona_chat.place import Place, Scope, Spot
+from persona_chat.store.library import Kept, Revision
+from persona_chat.store.seating import Seated
+from persona_chat.store.store import Store
+
+_WITH_AGE = (Scope.THREAD, Scope.CHANNEL)
+"""These are age-restricted or not; a server, or a person, comes to channels of both kinds."""
+
+
+class Cast:
+    """What can be done with personas. A persona that does not fit the prompt is never kept."""
+
+    def __init__(self, store: Store, engine: ReplyEngine) -> None:
+        self._library, self._seating = store.library, store.seating
+        self._engine = engine
+        self._on: frozenset[Spot] = frozenset()
+        self._changing = asyncio.Lock()  # what is set and what is on never differ
+
+    async def start(self) -> None:
+        """Read where somebody talks. Call once, before anything else."""
+        self._on = await asyncio.to_thread(self._seating.spots)
+
+    def is_on(self, place: Place) -> bool:
+        """Whether messages in this place are for a persona, also without a mention: one was set just for it."""
+        return any(place.find(scope) in self._on for scope in (Scope.THREAD, Scope.CHANNEL))
+
+    async def check(self, persona: Persona) -> int:
+        """Return the persona's size in tokens. Raises PersonaTooLong, with the count."""
+        return await self._engine.check_persona(persona)
+
+    async def seated(self, place: Place) -> Seated | None:
+        """Return who talks in this place to this person, and where that was set."""
+        return await asyncio.to_thread(self._seating.seated, place)
+
+    async def at(self, place: Place, scope: Scope) -> Kept | None:
+        """Return who was set for exactly this scope of the place."""
+        return await asyncio.to_thread(self._seating.at, spot_of(place, scope))
+
+    async def put(self, place: Place, scope: Scope, persona: Persona) -> Kept:
+        """Let a persona in these words talk: the one of that name, edited, or a new one. Raises PersonaTooLong.
+
+        For a person it is that person's, else the server's.
+        """
+        spot = spot_of(place, scope)
+        if scope in _WITH_AGE:
+            check_age(place, persona)
+        await self.check(persona)
+        home = place.mine if scope is Scope.ME else place.home
+        async with self._changing:
+            kept = await asyncio.to_thread(self._seating.put, spot, home, persona, place.person_id)
+            self._on |= {spot}
+        return kept
+
+    async def seat(self, place: Place, scope: Scope, kept: Kept) -> None:
+        """Let a persona that there is talk."""
+        spot = spot_of(place, scope)
+        if scope in _WITH_AGE:
+            check_age(place, kept.persona)
+        async with self._changing:
+            await asyncio.to_thread(self._seating.seat, spot, kept.id, place.person_id)
+            self._on |= {spot}
+
+    async def unseat(self, place: Place, scope: Scope) -> Kept | None:
+        """Let nobody talk there any more; return who did."""
+        spot = spot_of(place, scope)
+        async with self._changing:
+            before = await asyncio.to_thread(self._seating.unseat, spot)
+            self._on -= {spot}
+        return before
+
+    async def create(self, home: Spot, persona: Persona, by: int) -> Kept:
+        """Keep a new persona. Raises NameTaken and PersonaTooLong."""
+        await self.check(persona)
+        return await asyncio.to_thread(self._library.create, home, persona, by)
+
+    async def edit(self, kept: Kept, persona: Persona, by: int) -> Kept:
+        """Give it other words, from the next reply on. Raises NameTaken, PersonaGone and PersonaTooLong."""
+        await self.check(persona)
+        return await asyncio.to_thread(self._library.edit, kept.id, persona, by)
+
+    async def search(self, home: Spot, name: str) -> Kept | None:
+        """Return the home's persona of that name, however it is written."""
+        return await asyncio.to_thread(self._library.named, home, name)
+
+    async def find(self, homes: Iterable[Spot], name: str) -> Kept:
+        """Return the persona of that name, of the first of these homes that has one. Raises InputError."""
+        for home in homes:
+            if (kept := await self.search(home, name)) is not None:
+                return kept
+        raise InputError(f"There is no persona called {name}. `/persona list` shows who is.")
+
+    async def get(self, persona_id: int) -> Kept:
+        """Return a persona by its id. Raises PersonaGone."""
+        kept = await asyncio.to_thread(self._library.get, persona_id)
+        if kept is None:
+            raise PersonaGone
+        return kept
+
+    async def list(self, *homes: Spot) -> tuple[Kept, ...]:
+        """Return the personas of these homes, by name."""
+        return await asyncio.to_thread(self._library.list, homes)
+
+    async def delete(self, kept: Kept) -> bool:
+        """Take a persona away from everywhere; whether it was still there. What was said stays."""
+        async with self._changing:
+            there = await asyncio.to_thread(self._library.delete, kept.id)
+            self._on = await asyncio.to_thread(self._seating.spots)
+        return there
+
+    async def restore(self, persona_id: int) -> Kept:
+        """Bring a deleted persona back to where it was. Raises NameTaken when its name is used again."""
+        async with self._changing:
+            kept = await asyncio.to_thread(self._library.restore, persona_id)
+            self._on = await asyncio.to_thread(self._seating.spots)
+        return kept
+
+    async def revisions(self, kept: Kept) -> tuple[Revision, ...]:
+        """Return all words that it had, the newest first."""
+        return await asyncio.to_thread(self._library.revisions, kept.id)
+
+    async def return_to(self, kept: Kept, number: int | None = None) -> Kept:
+        """Give it back the words of an earlier revision, without a number of the one before the current one."""
+        if number is None:
+            earlier = [one.number for one in await self.revisions(kept) if one.number < kept.number]
+            if not earlier:
+                raise InputError(f"{kept.persona.name} has no earlier words. `/persona history` shows all.")
+            number = earlier[0]
+        return await asyncio.to_thread(self._library.return_to, kept.id, number)
+
+
+def spot_of(place: Place, scope: Scope) -> Spot:
+    """Return what a scope means in this place. Raises InputError where it means nothing."""
+    spot = place.find(scope)
+    if spot is None:
+        where = "in a thread" if scope is Scope.THREAD else "in a server"
+        raise InputError(f"The scope `{scope}` only works {where}.")
+    return spot
+
+
+def check_age(place: Place, persona: Persona) -> None:
+    """Raise AgeRestricted for such a persona in a channel that is not."""
+    if persona.age_restricted and not place.age_restricted:
+        raise AgeRestricted(persona.name)

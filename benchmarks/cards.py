@@ -53,8 +53,8 @@ def bombs() -> Iterator[tuple[str, bytes]]:
 
 
 TOUGH_TEXTS = (
-    "(", "[a", "{{", "{{a}}", 'a("b" + ', "<!--", "Mr. ", "A. ", "{{char}} ", "her ", "very ", "x: y\n", "I am. ", "*", '"',
-    "<a ", "a, ", "Vera and her ", "Vera's ", "- a\n", "[a: b; c]", "http://", "<@", "she is {{user}}'s, and ",
+    "(", "[a", "{{", "{{a}}", 'a("b" + ', "<!--", "Mr. ", "A. ", "{{char}} ", "her ", "very ", "x: y\n", "I am. ", "*",
+    '"', "<a ", "a, ", "Vera and her ", "Vera's ", "- a\n", "[a: b; c]", "http://", "<@", "she is {{user}}'s, and ",
 )  # fmt: skip
 
 

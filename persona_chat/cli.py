@@ -188,7 +188,7 @@ async def _prompt(settings: "Settings", request: "ReplyRequest") -> str:
         engine = engine_for(settings, adapter=_adapter(settings), progress=progress)
         try:
             await engine.check_persona(request.persona)
-            return await engine.prompt(request)
+            return (await engine.prompt(request)).text
         finally:
             await engine.close()
 

@@ -66,7 +66,7 @@ def _bytes(card: bytes, rng: random.Random) -> bytes:
         at = rng.randrange(len(data))
         change = rng.randrange(4)
         if change == 0:
-            data[at] = rng.randrange(256)
+            data[at] = rng.randrange(256) if rng.random() < 0.2 else rng.randrange(32, 127)
         elif change == 1:
             del data[at : at + rng.randint(1, 40)]
         elif change == 2:
@@ -86,7 +86,7 @@ def _structure(card: bytes, rng: random.Random) -> bytes:
         if not target:
             break
         field = rng.choice(list(target))
-        change = rng.randrange(4)
+        change = rng.choice([0, 1, 2, 2, 2, 3])
         if change == 0:
             del target[field]
         elif change == 1:
@@ -102,7 +102,7 @@ def _structure(card: bytes, rng: random.Random) -> bytes:
 
 def _chunks(card: bytes, rng: random.Random) -> bytes:
     data = bytearray(card_png(card if rng.random() < 0.7 else _structure(card, rng), rng.choice(["chara", "ccv3"])))
-    change = rng.randrange(5)
+    change = rng.randrange(7)
     if change == 0:
         del data[rng.randrange(len(data)) :]
     elif change == 1:
@@ -114,6 +114,11 @@ def _chunks(card: bytes, rng: random.Random) -> bytes:
     elif change == 3:
         packed = rng.choice([zlib.compress(card), b"", card, rng.randbytes(50)])
         return png({}, extra=chunk(rng.choice([b"zTXt", b"iTXt"]), b"ccv3\0" + b"\0" * rng.randint(0, 4) + packed))
+    elif change == 4:
+        at = data.index(b"tEXt") - 4
+        data[at:at] = chunk(rng.choice([b"tEXt", b"eXIf", b"gAMA"]), rng.randbytes(rng.randint(0, 90)))
+    elif change == 5:
+        data[rng.randrange(8, 60)] = rng.randrange(256)
     else:
         at = data.index(b"tEXt") - 4
         data[at : at + 4] = struct.pack(">I", rng.choice([0, 1, 5, 2**31, 2**32 - 1]))

@@ -133,7 +133,7 @@ async def test_a_long_reply_ends_at_its_token_limit(model_engine):
 @model
 async def test_words_of_the_prompt_are_free_and_those_of_the_reply_are_not(model_engine):
     parrot = model_engine._tokenizer().tokenizer.encode(" parrot", add_special_tokens=False)
-    assert parrot[0] in model_engine._tokenizer().encode(await model_engine.prompt(ASK))
+    assert parrot[0] in model_engine._tokenizer().encode((await model_engine.prompt(ASK)).text)
     with forced(model_engine, " parrot"):
         reply = await model_engine.reply(replace(ASK, sampling=Sampling(1, 0, repetition_penalty=2)))
     assert reply.text == "parrot"
@@ -254,7 +254,7 @@ async def test_no_control_token_comes_from_what_people_type(model_engine, hostil
     control = {*tokens.tokenizer.added_tokens_decoder, *tokens.tokenizer.all_special_ids}
     assert len(control) > 3
     request = ReplyRequest(Persona(hostile, hostile, (hostile,)), (Turn(Speaker.A, hostile, hostile),), GREEDY)
-    prompt = await model_engine.prompt(request)
+    prompt = (await model_engine.prompt(request)).text
     assert not control & set(tokens.encode(prompt))
     assert tokens.decode(tokens.encode(prompt)) == prompt
 
@@ -266,7 +266,7 @@ async def test_the_oldest_turns_leave_the_window_and_a_too_long_turn_is_refused(
     reply = await model_engine.reply(request)
     assert 1 < reply.turns < len(request.dialogue)
     assert reply.prompt_tokens <= model_engine._settings.context_tokens
-    assert model_engine._tokenizer().count(await model_engine.prompt(request)) == reply.prompt_tokens
+    assert model_engine._tokenizer().count((await model_engine.prompt(request)).text) == reply.prompt_tokens
     with pytest.raises(InputError, match="too long"):
         await model_engine.reply(replace(ASK, dialogue=(Turn(Speaker.A, "ship " * 3000),)))
 
@@ -283,7 +283,7 @@ async def test_a_persona_is_measured_while_the_model_is_busy(model_engine):
 @model
 async def test_a_prompt_needs_no_weights(embedded_settings, monkeypatch):
     monkeypatch.setattr(base, "load", lambda *_: pytest.fail("the weights were loaded"))
-    assert await LocalEngine(embedded_settings).prompt(ASK) == template.render(VERA, HELLO)
+    assert (await LocalEngine(embedded_settings).prompt(ASK)).text == template.render(VERA, HELLO)
 
 
 @model

@@ -97,7 +97,7 @@ async def test_what_is_asked_is_what_was_set_and_typed_control_tokens_are_plain(
     assert not any("penalty" in name for name in body)
     control = set(engine._tokenizer().tokenizer.added_tokens_decoder)
     assert not control & set(body["prompt"])
-    text = remote.plain(await engine.prompt(request), engine._tokenizer())
+    text = remote.plain((await engine.prompt(request)).text, engine._tokenizer())
     assert "<|im_end|>" not in text
     assert "< |im_end|>" in text
 

@@ -24,7 +24,7 @@ from persona_chat.store.schema import SchemaState, Upgrade, check, upgrade
 from persona_chat.store.store import Store
 from persona_chat.store.tables import Base
 
-HEAD = "0004"
+HEAD = "0005"
 
 # The shape of a later revision: it alters a table that others point at, which SQLite does by copying it.
 SECOND = f"""
@@ -129,6 +129,8 @@ def test_migrations_make_exactly_the_tables(url, tmp_path):
     for table in Base.metadata.tables:
         for what in ("columns", "pk_constraint", "foreign_keys", "unique_constraints", "check_constraints"):
             found, wanted = (getattr(inspect(engine), f"get_{what}")(table) for engine in (migrated, made))
+            if what.endswith("keys") or what.endswith("constraints"):  # whose order says nothing
+                found, wanted = sorted(map(str, found)), sorted(map(str, wanted))
             assert str(found) == str(wanted), f"{what} of {table}"
     migrated.dispose()
     made.dispose()

@@ -19,7 +19,7 @@ async def test_the_scripted_engine_keeps_the_same_promises():
     reply = await engine.reply(ASK)
     assert reply.text == "You said Hello! What do you do all day?"
     assert engine.requests == [ASK]
-    assert await engine.prompt(ASK) == template.render(VERA, HELLO)
+    assert (await engine.prompt(ASK)).text == template.render(VERA, HELLO)
     with pytest.raises(PersonaTooLong):
         await engine.check_persona(Persona("Vera", "sea " * 700))
     slow = ScriptedEngine(lambda _: InputError("no"), delay_s=0.01)

@@ -130,20 +130,20 @@ async def test_a_full_queue_keeps_no_swap_out(embedded_settings, folders):
 
 
 async def test_prompts_have_the_form_of_the_adapter_that_serves(engine, folders):
-    assert await engine.prompt(ASK) == template.render(VERA, HELLO)
+    assert (await engine.prompt(ASK)).text == template.render(VERA, HELLO)
     await engine.use(folders["ab0"])
-    assert await engine.prompt(ASK) == template.render(VERA, HELLO, form="persona-ab-0")
+    assert (await engine.prompt(ASK)).text == template.render(VERA, HELLO, form="persona-ab-0")
     reply = await engine.reply(replace(ASK, sampling=Sampling(3, 0)))
     count = engine._tokenizer().count
     assert reply.prompt_tokens == count(template.render(VERA, HELLO, form="persona-ab-0"))
     assert await engine.check_persona(VERA) == count(template.render(VERA, (), form="persona-ab-0"))
     await engine.use(None)
-    assert await engine.prompt(ASK) == template.render(VERA, HELLO)
+    assert (await engine.prompt(ASK)).text == template.render(VERA, HELLO)
 
 
 async def test_a_prompt_has_that_form_before_anything_is_loaded(embedded_settings, folders):
     engine = LocalEngine(embedded_settings, adapter=folders["ab0"])
-    assert (await engine.prompt(ASK)).endswith("\nReference:")
+    assert (await engine.prompt(ASK)).text.endswith("\nReference:")
     await engine.close()
 
 

@@ -15,7 +15,7 @@ from persona_chat.engine import base
 from persona_chat.engine.line import Asked
 from persona_chat.engine.loaded import form_of, load, with_adapter
 from persona_chat.engine.memory import give_back
-from persona_chat.engine.reply import EngineFacts, Follow, Progress, Reply, ReplyRequest, Wait, plainly
+from persona_chat.engine.reply import EngineFacts, Follow, Progress, Prompt, Reply, ReplyRequest, Wait, plainly
 from persona_chat.engine.row import Limits
 from persona_chat.engine.thread import ModelThread
 from persona_chat.engine.tokens import Tokens
@@ -96,11 +96,12 @@ class LocalEngine:
             stop.set()  # matters when the awaiting task was cancelled
             thread.withdraw(asked)
 
-    async def prompt(self, request: ReplyRequest) -> str:
-        """Return exactly the text that `reply` would give the model. Needs the tokenizer only, not `start`."""
+    async def prompt(self, request: ReplyRequest) -> Prompt:
+        """Return exactly what `reply` would give the model. Needs the tokenizer only, not `start`."""
 
-        def render() -> str:
-            return self._render(request.persona, self._window(request))
+        def render() -> Prompt:
+            window = self._window(request)
+            return Prompt(self._render(request.persona, window), len(window))
 
         return await self._run(self._opened().submit(render))
 

@@ -16,7 +16,7 @@ from persona_chat import template
 from persona_chat.adapters import Adapter, read_adapter
 from persona_chat.engine import base
 from persona_chat.engine.loaded import form_of
-from persona_chat.engine.reply import EngineFacts, Finish, Follow, Reply, ReplyRequest, Wait, plainly
+from persona_chat.engine.reply import EngineFacts, Finish, Follow, Prompt, Reply, ReplyRequest, Wait, plainly
 from persona_chat.engine.server import Piece, Server
 from persona_chat.engine.tokens import Tokens
 from persona_chat.errors import (
@@ -98,9 +98,10 @@ class RemoteEngine:
             raise
         return reply
 
-    async def prompt(self, request: ReplyRequest) -> str:
-        """Return exactly the text that `reply` would give the model."""
-        return (await asyncio.to_thread(self._fit, request))[0]
+    async def prompt(self, request: ReplyRequest) -> Prompt:
+        """Return exactly what `reply` would give the model."""
+        text, _, turns = await asyncio.to_thread(self._fit, request)
+        return Prompt(text, turns)
 
     async def check_persona(self, persona: Persona) -> int:
         """Return the persona's size in tokens; raise PersonaTooLong when it does not fit alone."""

@@ -67,6 +67,14 @@ class Reply:
     read_tokens: int = 0  # of the prompt, so many had to be read; the others had been read before
 
 
+@dataclass(frozen=True)
+class Prompt:
+    """What a model reads: the whole text, and how many turns of the dialogue are in it."""
+
+    text: str
+    turns: int
+
+
 def stopped_at(text: str) -> Reply:
     """Return the reply of which somebody had enough at these words; what it cost is not known."""
     return Reply(text, Finish.STOPPED, 0, 0, 0, 0.0, 0.0, 0.0)
@@ -123,8 +131,8 @@ class ReplyEngine(Protocol):
         """
         ...
 
-    async def prompt(self, request: ReplyRequest) -> str:
-        """Return exactly the text that `reply` would give the model."""
+    async def prompt(self, request: ReplyRequest) -> Prompt:
+        """Return exactly what `reply` would give the model. Raises InputError when the last turn is too long."""
         ...
 
     async def check_persona(self, persona: Persona) -> int:

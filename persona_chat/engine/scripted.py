@@ -6,7 +6,7 @@ from pathlib import Path
 
 from persona_chat import template
 from persona_chat.adapters import read_adapter
-from persona_chat.engine.reply import EngineFacts, Finish, Follow, Reply, ReplyRequest
+from persona_chat.engine.reply import EngineFacts, Finish, Follow, Prompt, Reply, ReplyRequest
 from persona_chat.errors import EngineFailed, EngineResting, ReplyTimeout
 from persona_chat.persona import Persona
 
@@ -72,9 +72,9 @@ class ScriptedEngine:
             adapter=self.adapter,
         )
 
-    async def prompt(self, request: ReplyRequest) -> str:
+    async def prompt(self, request: ReplyRequest) -> Prompt:
         """Return the prompt of the turns that fit."""
-        return self._fit(request)[0]
+        return Prompt(*self._fit(request))
 
     async def check_persona(self, persona: Persona) -> int:
         """Return the persona's size in words; raise PersonaTooLong over the limit."""

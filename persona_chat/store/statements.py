@@ -6,12 +6,22 @@ They are about tables, not mapped classes, which would cost as much again.
 from collections.abc import Callable
 from typing import Any, cast
 
-from sqlalchemy import BigInteger, Table, bindparam, case, or_, select, update
+from sqlalchemy import BigInteger, Table, bindparam, case, func, or_, select, update
 
-from persona_chat.store.tables import ANSWERED, CLAIMED, Messages, Personas, Replies, Revisions, Seats, SentParts
+from persona_chat.store.tables import (
+    ANSWERED,
+    CLAIMED,
+    Channels,
+    Messages,
+    Personas,
+    Replies,
+    Revisions,
+    Seats,
+    SentParts,
+)
 
-messages, personas, replies, revisions, seats, sent_parts = (
-    cast("Table", mapped.__table__) for mapped in (Messages, Personas, Replies, Revisions, Seats, SentParts)
+channels, messages, personas, replies, revisions, seats, sent_parts = (
+    cast("Table", mapped.__table__) for mapped in (Channels, Messages, Personas, Replies, Revisions, Seats, SentParts)
 )
 
 
@@ -26,7 +36,7 @@ class Statements:
                     name: bindparam(name)
                     for name in ("message_id", "channel_id", "speaker_id", "speaker_name", "text", "claimed_at")
                 }
-                | {"state": CLAIMED}
+                | {"state": CLAIMED, "shown": 1}
             )
             .on_conflict_do_nothing(index_elements=[messages.c.message_id])
             .returning(messages.c.id)
@@ -58,30 +68,49 @@ class Statements:
             .order_by(rank)
             .limit(1)
         )
-        # channel_id, persona_id, exchanges
+        since = select(channels.c.since).where(channels.c.id == bindparam("channel_id")).scalar_subquery()
+        # channel_id, persona_id, exchanges; before: `messages.id` of the first that does not count any more
         self.exchanges = (
             select(messages.c.speaker_name, messages.c.text, replies.c.text.label("reply"))
-            .join(replies, replies.c.message_id == messages.c.id)
+            .join(replies, (replies.c.message_id == messages.c.id) & (replies.c.number == messages.c.shown))
             .join(revisions, revisions.c.id == replies.c.revision_id)
             .where(
                 messages.c.channel_id == bindparam("channel_id"),
+                messages.c.id > func.coalesce(since, 0),
+                messages.c.id < bindparam("before", type_=BigInteger),
+                messages.c.state == ANSWERED,
                 revisions.c.persona_id == bindparam("persona_id"),
             )
             .order_by(messages.c.id.desc())
             .limit(bindparam("exchanges"))
         )
+        # persona_id
+        self.revision = (
+            select(revisions.c.id)
+            .join(
+                personas,
+                (personas.c.id == revisions.c.persona_id) & (personas.c.current == revisions.c.number),
+            )
+            .where(personas.c.id == bindparam("persona_id"), personas.c.deleted_at.is_(None))
+        )
         self.message = select(messages.c.id).where(messages.c.message_id == bindparam("message_id"))
         self.save_reply = (
             insert(replies)
-            .values({name: bindparam(name) for name in ("message_id", "revision_id", "text", "adapter", "created_at")})
-            .on_conflict_do_nothing(index_elements=[replies.c.message_id])
+            .values(
+                {
+                    name: bindparam(name)
+                    for name in ("message_id", "revision_id", "text", "adapter", "how", "created_at")
+                }
+                | {"number": 1}
+            )
+            .on_conflict_do_nothing(index_elements=[replies.c.message_id, replies.c.number])
         )
         # of: the row's id
         self.answered = update(messages).where(messages.c.id == bindparam("of")).values(state=ANSWERED, reason=None)
         self.reply = (
             select(replies.c.id)
             .join(messages, replies.c.message_id == messages.c.id)
-            .where(messages.c.message_id == bindparam("message_id"))
+            .where(messages.c.message_id == bindparam("message_id"), replies.c.number == 1)
         )
         self.mark_sent = (
             insert(sent_parts)

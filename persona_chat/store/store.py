@@ -4,20 +4,23 @@ It speaks in values and in Discord's ids; rows stay here.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import Connection, Engine, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from persona_chat.dialogue import Dialogue, Speaker, Turn
+from persona_chat.dialogue import Dialogue
 from persona_chat.heard import Heard
 from persona_chat.place import Place
 from persona_chat.store import services
+from persona_chat.store.answers import Answers, exchanges
 from persona_chat.store.database import for_reading
 from persona_chat.store.jobs import Jobs
 from persona_chat.store.library import Library
+from persona_chat.store.manners import MannersStore
 from persona_chat.store.seating import Seated, Seating
 from persona_chat.store.services import Service
 from persona_chat.store.statements import Statements
@@ -28,7 +31,8 @@ class Store:
     """The memory behind a database that `schema.upgrade` has brought up to date.
 
     Verbs that write are safe to run twice: a cancelled caller cannot know whether the first time counted.
-    `jobs` has those about retrainings, `library` those about personas, and `seating` those about where they talk.
+    `jobs` has those about retrainings, `library` those about personas, `seating` those about where they talk, `answers`
+    those about what was said already, and `manners` those about how the bot behaves in a channel.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -40,7 +44,9 @@ class Store:
         insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
         self._statements = Statements(insert)
         self.jobs = Jobs(self._reading.begin, self._writing)
+        self.manners = MannersStore(self._reading.begin, self._writing, insert)
         self.library = Library(self._reading.begin, self._writing)
+        self.answers = Answers(self._reading.begin, self._writing, insert, self._statements)
         self.seating = Seating(self._reading.begin, self._writing, insert, self._statements, self.library)
 
     def talk(self, place: Place, limit: int) -> tuple[Seated | None, Dialogue]:
@@ -53,13 +59,7 @@ class Store:
             seated = self.seating.seated_in(connection, place)
             if seated is None:
                 return None, ()
-            asked = {"channel_id": place.channel_id, "persona_id": seated.kept.id, "exchanges": limit // 2}
-            rows = connection.execute(self._statements.exchanges, asked).all()
-        return seated, tuple(
-            turn
-            for speaker_name, text, reply in reversed(rows)
-            for turn in (Turn(Speaker.A, text, speaker_name), Turn(Speaker.B, reply))
-        )
+            return seated, exchanges(connection, self._statements, place.channel_id, seated.kept.id, limit)
 
     def claim(self, heard: Heard) -> bool:
         """Take a message to answer it. False when its id was taken before: then it is somebody else's."""
@@ -74,8 +74,17 @@ class Store:
         with self._writing() as connection:
             return connection.scalar(self._statements.claim, given) is not None
 
-    def save_reply(self, message_id: int, revision_id: int, text: str, adapter: str | None = None) -> None:
+    def save_reply(
+        self,
+        message_id: int,
+        revision_id: int,
+        text: str,
+        adapter: str | None = None,
+        how: Mapping[str, Any] | None = None,
+    ) -> None:
         """Save what a persona in these words answers to a claimed message, before it is sent; the first reply stays.
+
+        `how` is what it was made with.
 
         The revision is given, not looked up: who talks there may have changed while this one was thinking.
         Raises LookupError for a message that was never claimed.
@@ -89,6 +98,7 @@ class Store:
                 "revision_id": revision_id,
                 "text": text,
                 "adapter": adapter,
+                "how": how,
                 "created_at": _now(),
             }
             connection.execute(self._statements.save_reply, saved)

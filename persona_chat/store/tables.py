@@ -25,6 +25,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 CLAIMED = "claimed"
 ANSWERED = "answered"
 REFUSED = "refused"
+DELETED = "deleted"
 
 JOB_STATES = ("training", "evaluating", "promoting", "promoted", "parked", "cancelled", "failed", "interrupted")
 """The states of a retraining; in the first three it is under way."""
@@ -132,11 +133,14 @@ class Seats(Base):
 
 
 class Messages(Base):
-    """What people said to the bot. `message_id` is Discord's and claimed once; `id` is ours and the order."""
+    """What people said to the bot. `message_id` is Discord's and claimed once; `id` is ours and the order.
+
+    `shown` is the number of the reply that stands in Discord, and so is remembered. A deleted one keeps no words.
+    """
 
     __tablename__ = "messages"
     __table_args__ = (
-        CheckConstraint("state IN ('claimed', 'answered', 'refused')", name="state"),
+        CheckConstraint("state IN ('claimed', 'answered', 'refused', 'deleted')", name="state"),
         Index(None, "channel_id", "id"),
     )
 
@@ -149,31 +153,58 @@ class Messages(Base):
     state: Mapped[str] = mapped_column(String(16))
     reason: Mapped[str | None]
     claimed_at: Mapped[datetime]
+    shown: Mapped[int]
 
 
 class Replies(Base):
-    """What a persona answered; one reply a message. `message_id` is `messages.id`, not Discord's."""
+    """What a persona answered, in versions counted from 1. `message_id` is `messages.id`, not Discord's.
+
+    `how` says what it was made with: sampling, seed, window; it is NULL for replies of earlier releases.
+    """
 
     __tablename__ = "replies"
+    __table_args__ = (UniqueConstraint("message_id", "number"),)
 
     id: Mapped[int] = mapped_column(SURROGATE, primary_key=True)
-    message_id: Mapped[int] = mapped_column(ForeignKey("messages.id"), unique=True)
+    message_id: Mapped[int] = mapped_column(ForeignKey("messages.id"))
     text: Mapped[str]
     adapter: Mapped[str | None]
     created_at: Mapped[datetime]
     revision_id: Mapped[int] = mapped_column(ForeignKey("revisions.id"))
+    number: Mapped[int]
+    how: Mapped[dict[str, Any] | None]
 
 
 class SentParts(Base):
-    """The Discord messages a reply went out as, counted from 0."""
+    """The Discord messages a reply went out as, counted from 0. They belong to its first version."""
 
     __tablename__ = "sent_parts"
-    __table_args__ = (UniqueConstraint("reply_id", "part"),)
+    __table_args__ = (UniqueConstraint("reply_id", "part"), Index(None, "sent_id"))
 
     id: Mapped[int] = mapped_column(SURROGATE, primary_key=True)
     reply_id: Mapped[int] = mapped_column(ForeignKey("replies.id"))
     part: Mapped[int]
     sent_id: Mapped[int] = mapped_column(BigInteger)
+
+
+class Channels(Base):
+    """How the bot behaves in a channel or a thread, by Discord's id. What is not set is as the bot's defaults.
+
+    Messages up to `since` (`messages.id`) are not remembered there; `since_before` is where that stood before the last
+    reset.
+    """
+
+    __tablename__ = "channels"
+    __table_args__ = (CheckConstraint("mode IN ('mention', 'every', 'chance', 'off')", name="mode"),)
+
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    mode: Mapped[str | None] = mapped_column(String(16))
+    chance: Mapped[int]
+    cooldown_s: Mapped[int]
+    paused: Mapped[bool]
+    since: Mapped[int] = mapped_column(BigInteger)
+    since_before: Mapped[int | None] = mapped_column(BigInteger)
+    updated_at: Mapped[datetime]
 
 
 class Services(Base):

@@ -6,6 +6,7 @@ import discord
 from discord import app_commands
 
 from bot.admins import Admins
+from bot.command_table import ADMINS, YOU, says
 from persona_chat.registry import NONE, Entry, Registry
 from persona_chat.swap import Swap
 
@@ -29,7 +30,7 @@ class AdapterCommands(app_commands.Group):
         self._admins.check(interaction.user)
         return True
 
-    @app_commands.command(name="list")
+    @app_commands.command(name="list", extras=says(ADMINS, YOU))
     async def list_(self, interaction: discord.Interaction) -> None:
         """Show the adapters that are kept here, and which of them is in service."""
         await interaction.response.defer(ephemeral=True, thinking=True)
@@ -39,7 +40,7 @@ class AdapterCommands(app_commands.Group):
             lines.append(f"In service is {PLAIN}.")
         await interaction.edit_original_response(content="\n".join(lines) if lines else NOTHING_KEPT)
 
-    @app_commands.command(name="use")
+    @app_commands.command(name="use", extras=says(ADMINS, YOU))
     @app_commands.describe(name="Which one; `none` is the plain base")
     async def use(self, interaction: discord.Interaction, name: str) -> None:
         """Put an adapter in service, between two replies."""
@@ -56,7 +57,7 @@ class AdapterCommands(app_commands.Group):
         names = [NONE, *(entry.name for entry in reversed(entries))]
         return [app_commands.Choice(name=name, value=name) for name in names if typed.lower() in name][:_CHOICES]
 
-    @app_commands.command(name="rollback")
+    @app_commands.command(name="rollback", extras=says(ADMINS, YOU))
     async def rollback(self, interaction: discord.Interaction) -> None:
         """Go back to the adapter that was in service before."""
         await interaction.response.defer(ephemeral=True, thinking=True)

@@ -13,17 +13,28 @@ from bot import text
 from bot.adapters import AdapterCommands
 from bot.admins import Admins, NotAdmin
 from bot.announcer import Announcer, CancelButton
+from bot.answered import Answered
+from bot.conversation import ChatCommands
 from bot.draft import Draft, StopButton
 from bot.faults import DISCORD_FAULTS
+from bot.help import help_command
 from bot.persona_list import RestoreButton
 from bot.personas import PersonaCommands
 from bot.places import said_at
+from bot.privacy import OPTED_OUT, PrivacyCommands, notice
+from bot.reply_menus import reply_menus
+from bot.reply_view import ReplyButton, reply_view
 from bot.retraining import RetrainCommands
+from bot.status import status_command
+from bot.telling import tell, typing
 from persona_chat.chat import Chat
 from persona_chat.engine.reply import Wait, plainly
 from persona_chat.errors import AgeRestricted, PersonaChatError, Stopped, trace
 from persona_chat.heard import Heard
+from persona_chat.manners import set_aside
+from persona_chat.privacy import Privacy
 from persona_chat.retraining.retraining import Retraining
+from persona_chat.rework import Rework
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +45,7 @@ PERMISSIONS = discord.Permissions(
 
 WENT_WRONG = "Something went wrong on my side. It has been noted; please try again."
 ONLY_ADDRESSED = "I can only read messages here that mention me or reply to me."
+PAUSED = "I am silent here for now. `/chat resume` ends that."
 SAY_SOMETHING = "I am here. Say something and I will answer."
 
 
@@ -58,11 +70,14 @@ class PersonaBot(discord.Client):
     def __init__(
         self,
         chat: Chat,
+        rework: Rework,
         retraining: Retraining,
+        privacy: Privacy,
         *,
         admin_ids: Iterable[int] = (),
         message_content: bool = True,
         stream: bool = True,
+        buttons: bool = True,
         wait: Wait = plainly,
     ) -> None:
         super().__init__(
@@ -72,16 +87,28 @@ class PersonaBot(discord.Client):
         )
         self.chat = chat
         self.retraining = retraining
+        self.privacy = privacy
         self.admins = Admins(admin_ids)
         self.announcer = Announcer(self, retraining)
+        self.answered = Answered(self, rework, buttons=buttons)
         self._stream = stream
+        self._buttons = buttons
         self._wait = wait
         self._answering = 0
         self.drafts = 0  # how often a draft was posted or edited
         self._settled = asyncio.Event()
         self._settled.set()
         self.tree = app_commands.CommandTree(self)
-        self.tree.add_command(PersonaCommands(chat, note=None if message_content else ONLY_ADDRESSED))
+        notes = (None if message_content else ONLY_ADDRESSED, notice(privacy.days))
+        self.tree.add_command(PersonaCommands(chat, *notes))
+        self.tree.add_command(PrivacyCommands(privacy))
+        self.tree.add_command(ChatCommands(chat, rework))
+        for menu in reply_menus(self.answered):
+            self.tree.add_command(menu)
+        self.tree.add_command(
+            status_command(chat, retraining.registry, needed=PERMISSIONS, message_content=message_content)
+        )
+        self.tree.add_command(help_command(self.tree, self.admins))
         self.tree.add_command(RetrainCommands(retraining, self.announcer, self.admins))
         self.tree.add_command(AdapterCommands(retraining.registry, retraining.swap, self.admins))
         self.tree.error(self._command_failed)
@@ -90,7 +117,7 @@ class PersonaBot(discord.Client):
         """Tell Discord our commands, once a start, and learn who runs this bot."""
         if self.application is not None:
             self.admins.add_owners(self.application)
-        self.add_dynamic_items(CancelButton, RestoreButton, StopButton)
+        self.add_dynamic_items(CancelButton, ReplyButton, RestoreButton, StopButton)
         await self.tree.sync()
 
     async def on_message(self, message: discord.Message) -> None:
@@ -98,8 +125,15 @@ class PersonaBot(discord.Client):
         me = self.user
         if me is None or not text.from_person(message):
             return
+        if self.privacy.opted_out(message.author.id):
+            if message.guild is None:  # elsewhere they may be talking to somebody else
+                await self._say(message, OPTED_OUT)
+            return
         addressed = text.addressed(message, me)
-        if not addressed and not self.chat.cast.is_on(said_at(message)):
+        place = said_at(message)
+        if set_aside(message.content) or not self.chat.listening.hears(place, addressed=addressed):
+            if addressed and self.chat.listening.manners(place).paused:
+                await self._say(message, PAUSED)
             return
         heard = text.heard(message, me)
         if heard.text:
@@ -109,13 +143,24 @@ class PersonaBot(discord.Client):
             await self._say(message, SAY_SOMETHING)
 
     async def on_raw_message_delete(self, payload: discord.RawMessageDeleteEvent) -> None:
-        """Whoever takes a question back wants no answer any more."""
-        self.chat.stop(payload.message_id, keep=False)
+        """Whoever takes a question back wants no answer any more, and what is deleted is not remembered."""
+        await self._deleted((payload.message_id,))
 
     async def on_raw_bulk_message_delete(self, payload: discord.RawBulkMessageDeleteEvent) -> None:
         """The same for many."""
-        for message_id in payload.message_ids:
+        await self._deleted(tuple(payload.message_ids))
+
+    async def on_raw_message_edit(self, payload: discord.RawMessageUpdateEvent) -> None:
+        """What somebody says now is what is remembered, and if it is the last message, what is answered."""
+        said = payload.message
+        if self.user is not None and text.from_person(said) and not self.privacy.opted_out(said.author.id):
+            with self._under_way():
+                await self.answered.question_edited(payload.message, self.user)
+
+    async def _deleted(self, message_ids: tuple[int, ...]) -> None:
+        for message_id in message_ids:
             self.chat.stop(message_id, keep=False)
+        await self.answered.messages_deleted(message_ids)
 
     @contextmanager
     def _under_way(self) -> Iterator[None]:
@@ -178,12 +223,13 @@ class PersonaBot(discord.Client):
     async def _deliver(self, message: discord.Message, reply: str, draft: Draft) -> AsyncIterator[int]:
         """Send the reply as a Discord reply, further parts after it. A nonce keeps a retried send single."""
         for number, part in enumerate(text.split(reply)):
-            sent = await draft.become(part) if number == 0 else None
+            view = reply_view() if number == 0 and self._buttons else None
+            sent = await draft.become(part, view) if number == 0 else None
             if sent is None:
                 # A draft that could not be finished has used its nonce: Discord would give back that message.
                 spent = number == 0 and draft.message is not None
                 nonce = f"{message.id}.{number}{'x' if spent else ''}"
-                sent = await self._send(message, part, nonce, reply=number == 0)
+                sent = await self._send(message, part, nonce, view, reply=number == 0)
             yield sent.id
 
     async def _say(self, message: discord.Message, line: str, draft: Draft | None = None) -> None:
@@ -229,30 +275,3 @@ class PersonaBot(discord.Client):
         """Log what no other place caught; arguments may hold people's words and are left out."""
         error = sys.exception()
         log.error("the handler of %s failed: %s", event_method, trace(error) if error else "")
-
-
-async def tell(interaction: discord.Interaction, line: str) -> None:
-    """Answer an interaction with a line only its user sees, whatever state it is in."""
-    try:
-        if interaction.response.is_done():
-            await interaction.followup.send(line, ephemeral=True)
-        else:
-            await interaction.response.send_message(line, ephemeral=True)
-    except DISCORD_FAULTS as error:
-        log.warning("interaction %s could not be answered: %s", interaction.id, type(error).__name__)
-
-
-@asynccontextmanager
-async def typing(channel: discord.abc.Messageable) -> AsyncIterator[None]:
-    """Show that we are typing. It is only a courtesy: that it fails never costs a reply."""
-    indicator = channel.typing()
-    try:
-        await indicator.__aenter__()
-    except DISCORD_FAULTS as error:
-        log.info("could not show typing: %s", type(error).__name__)
-        yield
-        return
-    try:
-        yield
-    finally:
-        await indicator.__aexit__(None, None, None)

@@ -68,12 +68,12 @@ class Draft:
             self._wake()
             await self._wait(task)
 
-    async def become(self, final: str) -> discord.Message | None:
+    async def become(self, final: str, view: discord.ui.View | None = None) -> discord.Message | None:
         """Let the message be this text from now on; None when there is none, so that it must be sent."""
         if self.message is None:
             return None
         try:
-            await self._edit(final, None)
+            await self._edit(final, view)
         except DISCORD_FAULTS as error:
             log.info("a draft could not be finished: %s", type(error).__name__)
             return None

@@ -32,7 +32,8 @@ class PersonaDraft(discord.ui.View):
 
     async def show(self, interaction: discord.Interaction) -> None:
         """Show it to who is asking."""
-        await interaction.response.defer(ephemeral=True, thinking=True)
+        if not interaction.response.is_done():
+            await interaction.response.defer(ephemeral=True, thinking=True)
         await interaction.edit_original_response(**await self._looks())
 
     async def _looks(self) -> dict[str, Any]:

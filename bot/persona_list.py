@@ -20,9 +20,10 @@ PAGE = 8
 class Pages(discord.ui.View):
     """A list that one person turns the pages of."""
 
-    def __init__(self, title: str, lines: list[str]) -> None:
+    def __init__(self, title: str, lines: list[str], *, first: str = "") -> None:
         super().__init__(timeout=OPEN_S)
         self._title = title
+        self._first = first
         self._pages = [lines[start : start + PAGE] for start in range(0, len(lines), PAGE)]
         self._page = 0
         self._look()
@@ -60,7 +61,8 @@ class Pages(discord.ui.View):
         self.on.disabled = self._page == len(self._pages) - 1
 
     def _card(self) -> discord.Embed:
-        card = discord.Embed(title=self._title, description="\n".join(self._pages[self._page]))
+        above = [self._first, ""] if self._first and self._page == 0 else []
+        card = discord.Embed(title=self._title, description="\n".join([*above, *self._pages[self._page]]))
         if len(self._pages) > 1:
             card.set_footer(text=f"Page {self._page + 1} of {len(self._pages)}")
         return card

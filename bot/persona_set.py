@@ -16,11 +16,15 @@ FORM = "Who talks here?"
 
 
 class Setting:
-    """Sets personas for whoever may. `note` is added to what is said, if there is one."""
+    """Sets personas for whoever may. `note` is added to what is said, if there is one, and `first` where others see it.
 
-    def __init__(self, cast: Cast, note: str | None) -> None:
+    That is said once in a place, when the first persona comes there.
+    """
+
+    def __init__(self, cast: Cast, note: str | None, first: str) -> None:
         self._cast = cast
         self._note = note
+        self._first = first
 
     async def ask(self, interaction: discord.Interaction, place: Place, scope: Scope) -> None:
         """Open a form with who talks there, and set what comes back."""
@@ -58,8 +62,10 @@ class Setting:
 
     async def _say_set(self, interaction: discord.Interaction, scope: Scope, before: Kept | None, kept: Kept) -> None:
         """Say who talks now, and let a newcomer greet."""
+        newly = self._first if before is None and scope is not Scope.ME else None
+        notes = [f"-# {note}" for note in (self._note, newly) if note]
         await interaction.edit_original_response(
-            content="\n".join([set_line(scope, before, kept), *([f"-# {self._note}"] if self._note else [])]),
+            content="\n".join([set_line(scope, before, kept), *notes]),
             embed=portrait(kept.persona),
         )
         came = before is None or before.id != kept.id

@@ -1,8 +1,12 @@
 """`/persona`: who talks where, and the personas that there are."""
 
+from typing import Literal
+
 import discord
 from discord import app_commands
 
+from bot.command_table import ALL, CHANGERS, EVERYBODY, FOR_PLACE, MAKERS, YOU, says
+from bot.persona_cards import export_card, import_card
 from bot.persona_draft import PersonaDraft, answer_trial
 from bot.persona_form import PersonaForm, Typed, typed
 from bot.persona_list import Deletion, Pages
@@ -26,15 +30,18 @@ Name = app_commands.Range[str, 1, NAME_CHARACTERS]
 
 
 class PersonaCommands(app_commands.Group):
-    """Everybody sees them; who may use which is checked here. `note` is added when one is set, if there is one."""
+    """Everybody sees them; who may use which is checked here. `note` is added when one is set, if there is one.
 
-    def __init__(self, chat: Chat, note: str | None = None) -> None:
+    `first` is added where nobody talked before.
+    """
+
+    def __init__(self, chat: Chat, note: str | None, first: str) -> None:
         super().__init__(name="persona", description="Choose who talks here, and make personas")
         self._chat = chat
         self._cast = chat.cast
-        self._setting = Setting(self._cast, note)
+        self._setting = Setting(self._cast, note, first)
 
-    @app_commands.command(name="set")
+    @app_commands.command(name="set", extras=says(FOR_PLACE, ALL))
     @app_commands.describe(
         name="Who it is: one that there is, or a new name with `about` or `facts`",
         about="Who it is, in your words",
@@ -66,7 +73,7 @@ class PersonaCommands(app_commands.Group):
             persona = make_persona(name, about or "", split_facts(facts or ""), greeting)
             await self._setting.put(interaction, place, scope, persona)
 
-    @app_commands.command(name="show")
+    @app_commands.command(name="show", extras=says(EVERYBODY, YOU))
     @app_commands.describe(name="Of whom; without it, of who talks here to you")
     async def show(self, interaction: discord.Interaction, name: Name | None = None) -> None:
         """Show who talks here, and where that was set, or any persona that there is."""
@@ -81,7 +88,7 @@ class PersonaCommands(app_commands.Group):
             kept, where = seated.kept, came_from(seated.spot)
         await interaction.response.send_message(where, embed=portrait(kept.persona), ephemeral=True)
 
-    @app_commands.command(name="clear")
+    @app_commands.command(name="clear", extras=says(FOR_PLACE, ALL))
     @app_commands.describe(scope="For this channel (or thread), the whole server, or you alone")
     async def clear(self, interaction: discord.Interaction, scope: Scope | None = None) -> None:
         """Let nobody talk here any more; what was said is kept for when the persona returns."""
@@ -96,7 +103,7 @@ class PersonaCommands(app_commands.Group):
         mine = f"**{called(before.persona)}** is not set for you any more."
         await interaction.response.send_message(mine if scope is Scope.ME else left, ephemeral=scope is Scope.ME)
 
-    @app_commands.command(name="list")
+    @app_commands.command(name="list", extras=says(EVERYBODY, YOU))
     async def listing(self, interaction: discord.Interaction) -> None:
         """List the personas of this server, and your own."""
         place = place_of(interaction)
@@ -105,7 +112,7 @@ class PersonaCommands(app_commands.Group):
             raise InputError("There are no personas here yet. Make one with `/persona create`.")
         await Pages("Personas", [line(kept, place) for kept in personas]).show(interaction)
 
-    @app_commands.command(name="create")
+    @app_commands.command(name="create", extras=says(MAKERS, YOU))
     @app_commands.describe(
         for_me="Yours alone, for wherever you talk", age_restricted="Only for age-restricted channels"
     )
@@ -123,7 +130,7 @@ class PersonaCommands(app_commands.Group):
         form = PersonaForm("A new persona", Typed(), done, age_restricted=age_restricted)
         await interaction.response.send_modal(form)
 
-    @app_commands.command(name="edit")
+    @app_commands.command(name="edit", extras=says(CHANGERS, YOU))
     @app_commands.describe(name="Whom to change", age_restricted="Only for age-restricted channels, or not any more")
     async def edit(self, interaction: discord.Interaction, name: Name, age_restricted: bool | None = None) -> None:
         """Change a persona's words, and try them before they are saved."""
@@ -137,7 +144,7 @@ class PersonaCommands(app_commands.Group):
         form = PersonaForm("Change the persona", typed(kept.persona), done, age_restricted=restricted)
         await interaction.response.send_modal(form)
 
-    @app_commands.command(name="test")
+    @app_commands.command(name="test", extras=says(EVERYBODY, YOU))
     @app_commands.describe(name="Whom to ask", message="What to say")
     async def test(
         self, interaction: discord.Interaction, name: Name, message: app_commands.Range[str, 1, 300]
@@ -148,7 +155,7 @@ class PersonaCommands(app_commands.Group):
         check_age(place, kept.persona)
         await answer_trial(self._chat, interaction, kept.persona, message)
 
-    @app_commands.command(name="history")
+    @app_commands.command(name="history", extras=says(EVERYBODY, YOU))
     @app_commands.describe(name="Of whom")
     async def history(self, interaction: discord.Interaction, name: Name) -> None:
         """Show how a persona's words changed."""
@@ -156,7 +163,7 @@ class PersonaCommands(app_commands.Group):
         lines = revision_lines(kept, await self._cast.revisions(kept))
         await Pages(f"The words of {called(kept.persona)}", lines).show(interaction)
 
-    @app_commands.command(name="undo")
+    @app_commands.command(name="undo", extras=says(CHANGERS, YOU))
     @app_commands.describe(
         name="Whose words", to="The number in `/persona history`; without it, the words before these"
     )
@@ -171,7 +178,7 @@ class PersonaCommands(app_commands.Group):
             ephemeral=True,
         )
 
-    @app_commands.command(name="delete")
+    @app_commands.command(name="delete", extras=says(CHANGERS, YOU))
     @app_commands.describe(name="Whom")
     async def delete(self, interaction: discord.Interaction, name: Name) -> None:
         """Delete a persona, after a question; that can be undone."""
@@ -183,6 +190,20 @@ class PersonaCommands(app_commands.Group):
             ephemeral=True,
         )
 
+    @app_commands.command(name="import", extras=says(MAKERS, YOU))
+    @app_commands.describe(file="A character card: JSON or PNG", for_me="Yours alone, for wherever you talk")
+    async def import_(self, interaction: discord.Interaction, file: discord.Attachment, for_me: bool = False) -> None:
+        """Make a persona of a character card (V1, V2, V3), and try it before it is saved."""
+        place = place_of(interaction)
+        check_make(interaction, for_me=for_me)
+        await import_card(self._chat, interaction, place.mine if for_me else place.home, file)
+
+    @app_commands.command(name="export", extras=says(EVERYBODY, YOU))
+    @app_commands.describe(name="Whom", kind="A picture with the card in it, or the card alone")
+    async def export(self, interaction: discord.Interaction, name: Name, kind: Literal["png", "json"] = "png") -> None:
+        """Get a persona as a character card that SillyTavern opens."""
+        await export_card(interaction, await self._named(place_of(interaction), name), kind)
+
     @set.autocomplete("name")
     @show.autocomplete("name")
     @edit.autocomplete("name")
@@ -190,6 +211,7 @@ class PersonaCommands(app_commands.Group):
     @history.autocomplete("name")
     @undo.autocomplete("name")
     @delete.autocomplete("name")
+    @export.autocomplete("name")
     async def _names(self, interaction: discord.Interaction, written: str) -> list[app_commands.Choice[str]]:
         place = place_of(interaction)
         names = [

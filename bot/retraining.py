@@ -5,6 +5,7 @@ from discord import app_commands
 
 from bot.admins import Admins
 from bot.announcer import Announcer, message_of
+from bot.command_table import ADMINS, YOU, says
 from persona_chat.errors import InputError
 from persona_chat.retraining.plan import Plan, describe
 from persona_chat.retraining.report import standing
@@ -32,7 +33,7 @@ class RetrainCommands(app_commands.Group):
         self._admins.check(interaction.user)
         return True
 
-    @app_commands.command(name="start")
+    @app_commands.command(name="start", extras=says(ADMINS, YOU))
     async def start(self, interaction: discord.Interaction) -> None:
         """Show what would be learned, and begin once it is confirmed."""
         await interaction.response.defer(ephemeral=True, thinking=True)
@@ -43,7 +44,7 @@ class RetrainCommands(app_commands.Group):
             allowed_mentions=discord.AllowedMentions.none(),
         )
 
-    @app_commands.command(name="status")
+    @app_commands.command(name="status", extras=says(ADMINS, YOU))
     async def status(self, interaction: discord.Interaction) -> None:
         """Show how the retraining goes, or how the last one ended."""
         await interaction.response.defer(ephemeral=True, thinking=True)
@@ -51,7 +52,7 @@ class RetrainCommands(app_commands.Group):
         last = await self._retraining.history(1)
         await _answer(interaction, message_of(last[0]) if last else NEVER)
 
-    @app_commands.command(name="cancel")
+    @app_commands.command(name="cancel", extras=says(ADMINS, YOU))
     async def cancel(self, interaction: discord.Interaction) -> None:
         """Cancel the retraining that is under way."""
         await interaction.response.defer(ephemeral=True, thinking=True)
@@ -61,7 +62,7 @@ class RetrainCommands(app_commands.Group):
         await self._retraining.cancel(job.number)
         await _answer(interaction, f"Retraining {job.number} is being cancelled.")
 
-    @app_commands.command(name="history")
+    @app_commands.command(name="history", extras=says(ADMINS, YOU))
     async def history(self, interaction: discord.Interaction) -> None:
         """Show the last retrainings."""
         await interaction.response.defer(ephemeral=True, thinking=True)

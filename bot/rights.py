@@ -42,7 +42,7 @@ def check_make(interaction: discord.Interaction, *, for_me: bool) -> None:
         return
     if not (interaction.permissions.manage_channels or interaction.permissions.manage_guild):
         raise NotAllowed(
-            "To make a persona for this server you need the permission Manage Channels. "
+            "To make a persona for this server you need the permission Manage Channels or Manage Server. "
             "For yourself you may: choose `for_me`."
         )
 

@@ -24,8 +24,10 @@ from persona_chat.errors import (
     TokenRejected,
 )
 from persona_chat.options import loading
+from persona_chat.privacy import Privacy
 from persona_chat.registry import Registry
 from persona_chat.retraining.retraining import Retraining
+from persona_chat.rework import Rework
 from persona_chat.serving import Serving, to_serve
 from persona_chat.settings import Settings
 from persona_chat.store.database import default_url, open_database
@@ -76,15 +78,18 @@ async def serve(settings: Settings) -> None:
     async with stopped_by_signals(), open_core(settings, url, engine) as core:
         bot = PersonaBot(
             core.chat,
+            core.rework,
             core.retraining,
+            core.privacy,
             admin_ids=settings.admin_ids,
             message_content=settings.message_content,
             stream=settings.stream,
+            buttons=settings.reply_buttons,
         )
         async with bot, _answered_at_the_end(bot, engine):
             await _login(bot, settings.token.get_secret_value())
             await start_engine(engine)
-            async with following(core, serving), retraining_in(bot):
+            async with following(core, serving), forgetting(core), retraining_in(bot):
                 _say_ready(bot)
                 await _connect(bot)
 
@@ -94,10 +99,12 @@ class Core:
     """What the bot is built on, in one place."""
 
     chat: Chat
+    rework: Rework
     engine: ReplyEngine
     store: Store
     registry: Registry
     retraining: Retraining
+    privacy: Privacy
 
 
 @asynccontextmanager
@@ -108,7 +115,10 @@ async def open_core(settings: Settings, url: str, engine: ReplyEngine, *, wait: 
     try:
         registry = Registry(settings.data_dir, store, await asyncio.to_thread(base.name_of, settings))
         await chat.start()
-        yield Core(chat, engine, store, registry, Retraining(settings, store, registry, engine))
+        retraining = Retraining(settings, store, registry, engine)
+        privacy = Privacy(store, chat, settings.retention_days)
+        await privacy.start()
+        yield Core(chat, Rework(chat, store, settings), engine, store, registry, retraining, privacy)
     finally:
         await engine.close()
         store.close()
@@ -121,6 +131,17 @@ async def following(core: Core, serving: Serving) -> AsyncIterator[None]:
         yield
         return
     task = asyncio.create_task(core.registry.follow(core.engine, serving.name))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait((task,))
+
+
+@asynccontextmanager
+async def forgetting(core: Core) -> AsyncIterator[None]:
+    """Let go of what was said too long ago, inside the block."""
+    task = asyncio.create_task(core.privacy.watch())
     try:
         yield
     finally:

@@ -28,6 +28,11 @@ class Cast:
         """Read where somebody talks. Call once, before anything else."""
         self._on = await asyncio.to_thread(self._seating.spots)
 
+    async def look_again(self) -> None:
+        """Read that anew, after somebody's personas were forgotten."""
+        async with self._changing:
+            await self.start()
+
     def is_on(self, place: Place) -> bool:
         """Whether messages in this place are for a persona, also without a mention: one was set just for it."""
         return any(place.find(scope) in self._on for scope in (Scope.THREAD, Scope.CHANNEL))

@@ -1,17 +1,20 @@
 """One message in, one reply out. Knows the store and the engine; knows no Discord, no SQL and no model."""
 
 import asyncio
+import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 from weakref import WeakValueDictionary
 
 from persona_chat.cast import Cast, check_age
 from persona_chat.dialogue import Dialogue, Speaker, Turn
-from persona_chat.engine.reply import Follow, Reply, ReplyEngine, ReplyRequest, Wait, plainly, stopped_at
+from persona_chat.engine.reply import Follow, Prompt, Reply, ReplyEngine, ReplyRequest, Wait, plainly, stopped_at
 from persona_chat.errors import EngineBusy, InputError, PersonaChatError, Stopped
 from persona_chat.heard import Heard
+from persona_chat.listening import Listening
 from persona_chat.persona import Persona
 from persona_chat.place import Place
 from persona_chat.settings import Settings
@@ -25,16 +28,22 @@ Deliver = Callable[[str], AsyncIterator[int]]
 
 @dataclass(eq=False)
 class _Begun:
-    """A message that is being answered, or waits for its turn. `events` are how many handlers have it."""
+    """A message that is being answered, or waits for its turn. `events` are how many handlers have it.
 
+    From `in_turn` on something of it may be kept, until it is `over`.
+    """
+
+    person_id: int
     events: int = 0
+    in_turn: bool = False
+    over: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[Reply] | None = None
     stopped: bool = False
     keep: bool = False
 
 
 class Chat:
-    """The path of a message through store and engine; `cast` is who talks where.
+    """The path of a message through store and engine; `cast` is who talks where, `listening` to whom.
 
     A channel's messages are answered one after the other, in the order in which `answer` was called; each
     sees the reply before it. Channels do not wait for each other here.
@@ -42,6 +51,7 @@ class Chat:
 
     def __init__(self, store: Store, engine: ReplyEngine, settings: Settings, *, wait: Wait = plainly) -> None:
         self.cast = Cast(store, engine)
+        self.listening = Listening(store, self.cast)
         self._wait = wait
         self._store = store
         self._engine = engine
@@ -51,8 +61,14 @@ class Chat:
         self._begun: dict[int, _Begun] = {}
 
     async def start(self) -> None:
-        """Read where somebody talks. Call once, before anything else."""
+        """Read where somebody talks, and how. Call once, before anything else."""
         await self.cast.start()
+        await self.listening.start()
+
+    @property
+    def waiting(self) -> int:
+        """How many messages are being answered, or wait for it."""
+        return sum(self._waiting.values())
 
     async def history(self, place: Place, turns: int) -> Dialogue:
         """Return the newest turns that the persona of this place remembers, oldest first."""
@@ -61,10 +77,7 @@ class Chat:
 
     async def trial(self, persona: Persona, text: str, place: Place) -> Reply:
         """Let a persona answer one message of which nothing is kept. Raises what the engine raises."""
-        asked = (Turn(Speaker.A, text),)
-        request = ReplyRequest(persona, asked, self._settings.sampling, self._settings.deadline_s, place.channel_id)
-        reply: Reply = await self._wait(self._engine.reply(request))
-        return reply
+        return await self.write(self.request(persona, (Turn(Speaker.A, text),), place))
 
     async def answer(
         self,
@@ -84,7 +97,7 @@ class Chat:
         how the reply comes along. Raises PersonaChatError with a line for the person when there is no reply to give,
         and Stopped when nobody wants one any more.
         """
-        begun = self._begun.setdefault(heard.message_id, _Begun())
+        begun = self._begun.setdefault(heard.message_id, _Begun(heard.place.person_id))
         begun.events += 1
         try:
             await self._answer(heard, begun, follow, addressed=addressed, thinking=thinking, deliver=deliver)
@@ -92,6 +105,7 @@ class Chat:
             begun.events -= 1
             if not begun.events:
                 del self._begun[heard.message_id]
+                begun.over.set()
 
     def stop(self, message_id: int, *, keep: bool) -> bool:
         """End the reply to a message within one step; whether there was one to end.
@@ -106,6 +120,17 @@ class Chat:
             begun.task.cancel()
         return True
 
+    async def stop_all_of(self, person_id: int) -> None:
+        """End the replies to all messages of a person, and wait until nothing more of them is kept."""
+        theirs = [begun for begun in self._begun.values() if begun.person_id == person_id]
+        for begun in theirs:
+            begun.stopped, begun.keep = True, False
+            if begun.task is not None:
+                begun.task.cancel()
+        for begun in theirs:
+            if begun.in_turn:
+                await begun.over.wait()
+
     async def _answer(
         self,
         heard: Heard,
@@ -116,37 +141,52 @@ class Chat:
         thinking: AbstractAsyncContextManager[object],
         deliver: Deliver,
     ) -> None:
-        async with self._in_turn(heard.place.channel_id):
-            if not addressed and not self.cast.is_on(heard.place):
+        async with self.in_turn(heard.place.channel_id):
+            if not addressed and not self.listening.still_hears(heard.place):
                 return
             if begun.stopped:
                 raise Stopped
+            begun.in_turn = True
             if not await asyncio.to_thread(self._store.claim, heard):
                 return
             try:
                 async with thinking:
-                    revision, reply = await self._reply(heard, begun, follow)
+                    revision, reply, how = await self._reply(heard, begun, follow)
                 if begun.stopped and not begun.keep:  # after its last word
                     raise Stopped
             except PersonaChatError as error:
                 await asyncio.to_thread(self._store.refuse, heard.message_id, type(error).__name__)
                 raise
-            await asyncio.to_thread(self._store.save_reply, heard.message_id, revision, reply.text, reply.adapter)
+            await asyncio.to_thread(self._store.save_reply, heard.message_id, revision, reply.text, reply.adapter, how)
             part = 0
             async for sent_id in deliver(reply.text):
                 await asyncio.to_thread(self._store.mark_sent, heard.message_id, part, sent_id)
                 part += 1
 
-    async def _reply(self, heard: Heard, begun: "_Begun", follow: Follow) -> tuple[int, Reply]:
+    async def _reply(self, heard: Heard, begun: "_Begun", follow: Follow) -> tuple[int, Reply, dict[str, Any]]:
         seated, past = await asyncio.to_thread(self._store.talk, heard.place, self._settings.history_turns)
         if seated is None:
             raise InputError(NO_PERSONA)
         check_age(heard.place, seated.persona)
-        said = Turn(Speaker.A, heard.text, heard.speaker_name)
-        request = ReplyRequest(
-            seated.persona, (*past, said), self._settings.sampling, self._settings.deadline_s, heard.place.channel_id
-        )
-        return seated.revision_id, await self._written(request, begun, follow)
+        request = self.request(seated.persona, (*past, Turn(Speaker.A, heard.text, heard.speaker_name)), heard.place)
+        reply = await self._written(request, begun, follow)
+        return seated.revision_id, reply, how(request, reply)
+
+    def request(self, persona: Persona, dialogue: Dialogue, place: Place) -> ReplyRequest:
+        """Return what an engine is asked, with a seed of its own, so that it can be asked the same again."""
+        sampling = self._settings.sampling
+        if sampling.seed is None:
+            sampling = replace(sampling, seed=random.getrandbits(31))
+        return ReplyRequest(persona, dialogue, sampling, self._settings.deadline_s, place.channel_id)
+
+    async def write(self, request: ReplyRequest) -> Reply:
+        """Let the engine answer."""
+        reply: Reply = await self._wait(self._engine.reply(request))
+        return reply
+
+    async def prompt(self, request: ReplyRequest) -> Prompt:
+        """Return what the engine would read."""
+        return await self._engine.prompt(request)
 
     async def _written(self, request: ReplyRequest, begun: "_Begun", follow: Follow) -> Reply:
         """Let the engine write in a task that `stop` can end."""
@@ -176,7 +216,7 @@ class Chat:
         return reply
 
     @asynccontextmanager
-    async def _in_turn(self, channel_id: int) -> AsyncIterator[None]:
+    async def in_turn(self, channel_id: int) -> AsyncIterator[None]:
         """Wait for the channel's earlier messages; EngineBusy when too many of them wait already."""
         if self._waiting[channel_id] >= self._settings.channel_queue:
             raise EngineBusy
@@ -192,3 +232,14 @@ class Chat:
             self._waiting[channel_id] -= 1
             if not self._waiting[channel_id]:
                 del self._waiting[channel_id]
+
+
+def how(request: ReplyRequest, reply: Reply) -> dict[str, Any]:
+    """What a reply was made with, as it is kept beside it."""
+    return {
+        **{name: value for name, value in asdict(request.sampling).items() if name != "whole"},
+        "turns": reply.turns,
+        "remembered": len(request.dialogue),
+        "prompt_tokens": reply.prompt_tokens,
+        "finish": reply.finish.value,
+    }

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from persona_chat import __version__, adapters_cli, bench_cli, retrain_cli
+from persona_chat import __version__, adapters_cli, bench_cli, replay_cli, retrain_cli
 from persona_chat.engine.thread import THREAD_NAME
 from persona_chat.errors import InputError, PersonaChatError, trace
 from persona_chat.options import Base, DataDir, database_url, loading, settings_of
@@ -35,6 +35,7 @@ app.add_typer(db, name="db")
 app.add_typer(adapters_cli.app, name="adapters")
 app.command()(retrain_cli.retrain)
 app.command()(bench_cli.bench)
+app.command()(replay_cli.replay)
 
 Adapter = Annotated[
     str | None,

@@ -56,12 +56,12 @@ class Entry:
 
 
 class Registry:
-    """The adapters in a data folder and the pointer in a store, for one base (`embedded`, a hub id, or a folder)."""
+    """The adapters in a data folder and the pointer in a store, for one `base` (`embedded`, a hub id, or a folder)."""
 
     def __init__(self, data_dir: Path, store: Store, base: str) -> None:
         self._data_dir = data_dir
         self._store = store
-        self._base = base
+        self.base = base
 
     def list(self) -> tuple[Entry, ...]:
         """Return every adapter, the shipped one first, then by name."""
@@ -82,7 +82,7 @@ class Registry:
         Where nothing was ever chosen that is the shipped one, if it is there and for this base.
         """
         pointer = self._store.adapter_in_service()
-        return pointer.adapter if pointer is not None else unchosen(self._base)
+        return pointer.adapter if pointer is not None else unchosen(self.base)
 
     def import_(self, source: str, *, name: str | None = None, template: str | None = None) -> Entry:
         """Copy an adapter from a folder or a hub id into the registry, whole or not at all; it is not in service then.
@@ -93,7 +93,7 @@ class Registry:
         """
         from persona_chat.imports import import_adapter
 
-        made = import_adapter(source, self._data_dir, self._base, name=name, template=template)
+        made = import_adapter(source, self._data_dir, self.base, name=name, template=template)
         return self.show(made)
 
     def use(self, name: str | None, why: str = "use") -> None:
@@ -102,7 +102,7 @@ class Registry:
         Moves the pointer and nothing else: an engine follows it, or has loaded the adapter already.
         """
         if name is not None:
-            check_whole(self.folder(name), self._base)
+            check_whole(self.folder(name), self.base)
         self._store.put_in_service(name, why)
 
     def rollback(self, why: str = "rollback") -> str | None:
@@ -164,7 +164,7 @@ class Registry:
         for newer, move in pairwise(moves):
             if move.adapter != moves[0].adapter and not newer.why.startswith(PUT_BACK):
                 return move.adapter
-        first = unchosen(self._base)
+        first = unchosen(self.base)
         if not moves or len(moves) == _REMEMBERED or first == moves[0].adapter:
             raise InputError("No other adapter was in service before this one.")
         return first

@@ -140,10 +140,21 @@ class Settings(BaseSettings):
     show_names: bool = Field(
         False, description="Put people's display names before what they say when several speak in the window."
     )
+    retention_days: int = Field(
+        30,
+        ge=0,
+        description="How many days messages and replies are kept, and backups of the database; then their words are "
+        "deleted. Long enough for a talk to go on, and no archive. 0 keeps them for ever.",
+    )
     stream: bool = Field(
         True,
         description="Show a reply that takes longer than a second and a half while it is written, with a button that "
         "stops it.",
+    )
+    reply_buttons: bool = Field(
+        True,
+        description="Put two buttons under each reply, for another version and for more; what they do is also in the "
+        "menu of a message (Apps).",
     )
     message_content: bool = Field(
         True,

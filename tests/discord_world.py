@@ -17,8 +17,10 @@ from persona_chat.engine.reply import ReplyEngine, ReplyRequest, Wait, plainly
 from persona_chat.engine.scripted import ScriptedEngine
 from persona_chat.persona import Persona
 from persona_chat.place import Place, Scope
+from persona_chat.privacy import Privacy
 from persona_chat.registry import Registry
 from persona_chat.retraining.retraining import Retraining
+from persona_chat.rework import Rework
 from persona_chat.settings import Settings
 from persona_chat.store.store import Store
 
@@ -88,10 +90,13 @@ def make_bot(store: Store, settings: Settings, engine: ReplyEngine | None = None
     retraining = Retraining(settings, store, Registry(settings.data_dir, store, base), engine)
     return PersonaBot(
         chat,
+        Rework(chat, store, settings),
         retraining,
+        Privacy(store, chat, settings.retention_days),
         admin_ids=settings.admin_ids,
         message_content=settings.message_content,
         stream=settings.stream,
+        buttons=settings.reply_buttons,
         wait=wait,
     )
 
@@ -112,6 +117,7 @@ async def world(
     """
     bot = make_bot(store, settings, engine, waits or plainly)
     await bot.chat.start()
+    await bot.privacy.start()
     async with simcord.run(bot, settle_timeout=settle_timeout, check_errors=check_errors) as env:
         guild = env.create_guild("Tests")
         talk, other = guild.create_text_channel("talk"), guild.create_text_channel("other")

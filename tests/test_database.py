@@ -20,7 +20,7 @@ from persona_chat.errors import DatabaseUnusable, DataFolderUnusable, SettingsEr
 from persona_chat.store import database
 from persona_chat.store.database import default_url, for_reading, open_database
 from persona_chat.store.schema import upgrade
-from persona_chat.store.tables import Channels, Personas, Replies
+from persona_chat.store.tables import Personas, Replies, Services
 
 CANARY = "the canary sings at dawn"
 
@@ -59,7 +59,7 @@ def test_only_the_owner_may_read_the_files(tmp_path):
     upgrade(url)
     engine = open_database(url)
     with engine.begin() as connection:
-        connection.execute(insert(Channels).values(id=1, updated_at=datetime.now(UTC)))
+        connection.execute(insert(Services).values(id=1, why="test", since=datetime.now(UTC)))
     assert mode(tmp_path / "data") == 0o700
     assert {mode(path) for path in (tmp_path / "data").glob("*.sqlite3*")} == {0o600}
     assert len(list((tmp_path / "data").glob("*.sqlite3*"))) == 3, "the file, -wal and -shm"
@@ -73,7 +73,7 @@ def test_a_data_folder_may_have_any_name(tmp_path):
 
 
 def test_foreign_keys_are_enforced(engine):
-    reply = insert(Replies).values(message_id=1, persona_id=1, text=CANARY, created_at=datetime.now(UTC))
+    reply = insert(Replies).values(message_id=1, revision_id=1, number=1, text=CANARY, created_at=datetime.now(UTC))
     with pytest.raises(IntegrityError, match="FOREIGN KEY") as caught, engine.begin() as connection:
         connection.execute(reply)
     assert CANARY not in str(caught.value)
@@ -89,26 +89,26 @@ def test_a_transaction_takes_the_write_lock_when_it_begins(engine, monkeypatch):
 
 def test_a_writer_keeps_no_reader_waiting(engine):
     with engine.begin() as writer:
-        writer.execute(insert(Channels).values(id=1, updated_at=datetime.now(UTC)))
+        writer.execute(insert(Services).values(id=1, why="test", since=datetime.now(UTC)))
         with for_reading(engine).begin() as reader:
-            assert reader.execute(select(Channels.id)).all() == []
+            assert reader.execute(select(Services.id)).all() == []
 
 
 def test_a_write_that_fails_leaves_nothing_behind(engine):
-    half = insert(Channels).values(id=1, updated_at=datetime.now(UTC))
+    half = insert(Services).values(id=1, why="test", since=datetime.now(UTC))
     with contextlib.suppress(RuntimeError), engine.begin() as connection:
         connection.execute(half)
         raise RuntimeError
     with for_reading(engine).begin() as connection:
-        assert connection.execute(select(Channels.id)).all() == []
+        assert connection.execute(select(Services.id)).all() == []
 
 
 def test_times_are_utc_whatever_timezone_they_came_in(engine):
     noon = datetime(2026, 11, 24, 12, tzinfo=UTC)
     in_berlin = noon.astimezone(timezone(timedelta(hours=1)))
     with engine.begin() as connection:
-        connection.execute(insert(Channels).values(id=1, updated_at=in_berlin))
-        read = connection.scalar(select(Channels.updated_at))
+        connection.execute(insert(Services).values(id=1, why="test", since=in_berlin))
+        read = connection.scalar(select(Services.since))
     assert read == noon
     assert read.tzinfo is UTC
 
@@ -116,12 +116,12 @@ def test_times_are_utc_whatever_timezone_they_came_in(engine):
 def test_a_time_without_a_timezone_is_refused(engine):
     naive = datetime(2026, 11, 24, 12)
     with pytest.raises(StatementError, match="without a timezone"), engine.begin() as connection:
-        connection.execute(insert(Channels).values(id=1, updated_at=naive))
+        connection.execute(insert(Services).values(id=1, why="test", since=naive))
 
 
 def test_no_value_is_in_an_error_or_in_the_log(engine, caplog):
     caplog.set_level("INFO", "sqlalchemy.engine")
-    persona = insert(Personas).values(id=1, name="David", about=CANARY, facts=[CANARY], created_at=datetime.now(UTC))
+    persona = insert(Personas).values(id=1, home="me", home_id=1, key=CANARY, current=1, created_at=datetime.now(UTC))
     with engine.begin() as connection:
         connection.execute(persona)
     with pytest.raises(IntegrityError) as caught, engine.begin() as connection:
@@ -195,11 +195,11 @@ def test_who_opens_a_database_waits_for_others_that_are_opening_one(tmp_path):
 def test_opening_a_database_again_keeps_the_locks_that_this_process_holds(engine, tmp_path):
     # Whoever closes the last connection removes the -wal file; without our lock another process thinks so.
     come_and_go = (
-        "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('SELECT 1 FROM channels'); c.close()"
+        "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('SELECT 1 FROM services'); c.close()"
     )
     file = tmp_path / database.DATABASE
     with engine.begin() as connection:
-        connection.execute(insert(Channels).values(id=1, updated_at=datetime.now(UTC)))
+        connection.execute(insert(Services).values(id=1, why="test", since=datetime.now(UTC)))
     open_database(default_url(tmp_path)).dispose()
     subprocess.run([sys.executable, "-c", come_and_go, file], check=True)
     assert file.with_name(f"{file.name}-wal").exists()

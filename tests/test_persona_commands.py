@@ -1,12 +1,14 @@
 """`/persona` in Discord, through the real discord.py against simcord: who talks where, and the personas there are."""
 
+import json
+
 import discord
 import pytest
 
 from persona_chat.persona import Persona
 from persona_chat.settings import Settings
 from persona_chat.store.store import Store
-from tests.discord_world import fill, told, world
+from tests.discord_world import fill, never_pings, told, world
 
 VERA = Persona("Vera", "I keep a lighthouse.", ("I have a parrot.",))
 NEMO = Persona("Nemo", "I live in a submarine.", (), "Welcome aboard!")
@@ -110,7 +112,10 @@ async def test_a_persona_is_made_tried_changed_saved_and_set(store: Store, setti
         assert "**Vera** is saved" in told(saved)[0].content
         (choice,) = await here.owner.autocomplete(here.talk, "persona set", "name", "ve")
         done = await here.owner.slash(here.talk, "persona set", name=choice["value"])
-        assert [said.content for said in told(done)] == ["**Vera** is talking here now.", "Mind the stairs!"]
+        assert [said.content.splitlines()[0] for said in told(done)] == [
+            "**Vera** is talking here now.",
+            "Mind the stairs!",
+        ]
         assert await here.talks_in(here.talk) == Persona(
             "Vera", "I keep a lighthouse.", ("I have two parrots.",), "Mind the stairs!"
         )
@@ -294,6 +299,50 @@ async def test_age_restricted_personas_talk_only_in_such_channels(store: Store, 
         here.env._errors_acknowledged = here.env.error_cursor
 
 
+@pytest.mark.parametrize("kind", ["png", "json"])
+async def test_a_persona_travels_as_a_card(store: Store, settings: Settings, kind: str) -> None:
+    persona = Persona("Vera Ö.", "I keep a lighthouse.", ("I have a parrot.",), "Mind the stairs!")
+    async with world(store, settings) as here:
+        await here.seat(persona)
+        (card,) = told(await here.guest.slash(here.talk, "persona export", name=persona.name, kind=kind))
+        assert card.ephemeral
+        (file,) = card.attachments
+        assert file.filename == f"Vera-Ö.{kind}"
+        attached = (file.filename, await file.read())
+        (draft,) = told(await here.guest.slash(here.talk, "persona import", file=attached, for_me=True))
+        await here.guest.click(draft, label="Save")
+        (mine,) = await here.bot.chat.cast.list(here.place(here.talk).mine)
+        assert mine.persona == persona
+
+
+async def test_a_card_is_fitted_and_says_what_it_left_out(store: Store, settings: Settings) -> None:
+    card = {
+        "name": "Kit",
+        "description": "Kit is a fox. She lives in a wood. She loves @everyone.",
+        "personality": "sly",
+        "scenario": "A party.",
+        "first_mes": "Hi {{user}}!",
+        "mes_example": "",
+    }
+    async with world(store, settings) as here:
+        attached = ("kit.json", json.dumps(card).encode())
+        (draft,) = told(await here.owner.slash(here.talk, "persona import", file=attached))
+        assert "- the scenario" in draft.content
+        assert "I live in a wood" in (draft.embeds[0].description or "")
+        assert "tokens" in (draft.embeds[0].footer.text or "")
+        assert never_pings(here.env) == []
+
+
+@pytest.mark.parametrize("data", [b"", b"not a card", b"[" * 100_000, b"\x89PNG\r\n\x1a\n", b'{"name": 5}'])
+async def test_a_file_that_is_no_card_is_refused(store: Store, settings: Settings, data: bytes) -> None:
+    async with world(store, settings) as here:
+        (line,) = told(await here.owner.slash(here.talk, "persona import", file=("card.json", data)))
+        assert line.ephemeral
+        assert len(line.content) > 20
+        assert "wrong on my side" not in line.content
+        here.env._errors_acknowledged = here.env.error_cursor
+
+
 async def test_a_long_list_has_pages(store: Store, settings: Settings) -> None:
     async with world(store, settings) as here:
         home = here.place(here.talk).home
@@ -314,7 +363,10 @@ async def test_the_commands_are_known_to_discord(store: Store, settings: Setting
     async with world(store, settings) as here:
         assert set(here.guest.available_commands(here.talk)) == {
             *(f"persona {name}" for name in ("set", "show", "clear", "list", "create", "edit", "test")),
-            *(f"persona {name}" for name in ("history", "undo", "delete")),
+            *(f"persona {name}" for name in ("history", "undo", "delete", "import", "export")),
+            *(f"chat {name}" for name in ("mode", "pause", "resume", "reset", "undo", "context")),
+            *("status", "help"),
             *("retrain start", "retrain status", "retrain cancel", "retrain history"),
             *("adapter list", "adapter use", "adapter rollback"),
+            *(f"privacy {name}" for name in ("show", "export", "forget", "opt-out", "opt-in")),
         }

@@ -40,8 +40,8 @@ def test_imports_go_from_the_bot_to_the_core_and_torch_stays_in_the_engine() -> 
 @pytest.mark.parametrize(
     ("file", "planted"),
     [
-        ("persona_chat/chat.py", "import bot.text"),
-        ("persona_chat/chat.py", "import discord"),
+        ("persona_chat/privacy.py", "import bot.text"),
+        ("persona_chat/privacy.py", "import discord"),
         ("persona_chat/template.py", "import torch"),
         ("persona_chat/engine/local.py", "import trl"),
         ("bot/text.py", "import torch"),

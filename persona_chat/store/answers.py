@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, select, update
+from sqlalchemy import Connection, Select, delete, func, select, update
 
 from persona_chat.dialogue import Dialogue, Speaker, Turn
 from persona_chat.persona import Persona
 from persona_chat.store.library import Begin
 from persona_chat.store.statements import Statements
-from persona_chat.store.tables import ANSWERED, DELETED, Messages, Replies, Revisions, SentParts
+from persona_chat.store.tables import ANSWERED, CLAIMED, DELETED, Messages, Replies, Revisions, SentParts
 
 NEWEST = 2**62
 """Larger than every `messages.id`."""
@@ -25,6 +25,7 @@ class Version:
     text: str
     persona: Persona
     revision: int
+    revision_id: int
     adapter: str | None
     how: Mapping[str, Any] | None
     made_at: datetime
@@ -112,10 +113,15 @@ class Answers:
             return connection.scalar(self._statements.revision, {"persona_id": persona_id})
 
     def rephrase(self, message_id: int, text: str) -> None:
-        """Keep what an answered message says now."""
+        """Keep what a message says now, which is or will be answered."""
+        kept = Messages.state.in_((CLAIMED, ANSWERED))
         with self._writing() as connection:
-            asked = update(Messages).where(Messages.message_id == message_id, Messages.state == ANSWERED)
-            connection.execute(asked.values(text=text))
+            connection.execute(update(Messages).where(Messages.message_id == message_id, kept).values(text=text))
+
+    def unsend(self, sent: Sequence[int]) -> None:
+        """Note that these of Discord's messages are no parts of answers any more."""
+        with self._writing() as connection:
+            connection.execute(delete(SentParts).where(SentParts.sent_id.in_(sent)))
 
     def delete(self, message_ids: Sequence[int]) -> tuple[Answer, ...]:
         """Let go of answered messages and their answers: no word of them stays. Return what they were.
@@ -172,6 +178,7 @@ def _answer(connection: Connection, asked: Any) -> Answer:
         Replies.adapter,
         Replies.how,
         Replies.created_at,
+        Replies.revision_id,
         Revisions.persona_id,
         Revisions.number.label("revision"),
         *(Revisions.name, Revisions.about, Revisions.facts, Revisions.greeting, Revisions.age_restricted),
@@ -204,6 +211,7 @@ def _answer(connection: Connection, asked: Any) -> Answer:
                 row.text,
                 Persona(row.name, row.about, tuple(row.facts), row.greeting, row.age_restricted),
                 row.revision,
+                row.revision_id,
                 row.adapter,
                 row.how,
                 row.created_at,

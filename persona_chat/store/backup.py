@@ -1,6 +1,7 @@
 """Copies an SQLite database whole, while it is in use, and checks the copy. Copying the file itself is no backup."""
 
 import os
+import re
 import sqlite3
 from contextlib import closing, suppress
 from datetime import UTC, datetime
@@ -8,6 +9,16 @@ from pathlib import Path
 
 from persona_chat.errors import DatabaseUnusable, DataFolderUnusable
 from persona_chat.store.database import backups_of, explained
+
+STAMP = "%Y%m%dT%H%M%SZ"
+"""When a backup was made, as its name says it."""
+
+
+def made_of(source: Path) -> dict[Path, datetime]:
+    """Return the backups of this database that `back_up` made, and when."""
+    named = re.compile(rf"{re.escape(source.stem)}-\w+-(\d{{8}}T\d{{6}}Z)\.sqlite3")
+    found = {path: named.fullmatch(path.name) for path in backups_of(source).glob("*.sqlite3")}
+    return {path: datetime.strptime(match[1], STAMP).replace(tzinfo=UTC) for path, match in found.items() if match}
 
 
 def back_up(source: Path, revision: str) -> Path:
@@ -17,7 +28,7 @@ def back_up(source: Path, revision: str) -> Path:
     Raises DatabaseUnusable when the database is damaged, DataFolderUnusable when the copy cannot be written.
     """
     folder = backups_of(source)
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    stamp = datetime.now(UTC).strftime(STAMP)
     final = folder / f"{source.stem}-{revision}-{stamp}.sqlite3"
     partial = final.with_name(f"{final.name}.tmp")
     try:

@@ -45,7 +45,7 @@ class MannersStore:
                 Messages.channel_id == channel_id, Messages.id > since, Messages.state == "answered"
             )
             forgotten = connection.execute(count).scalar_one()
-        if newest > since:
+        if forgotten:
             self._put(channel_id, since=newest, since_before=since)
         return forgotten
 

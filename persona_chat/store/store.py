@@ -15,12 +15,13 @@ from sqlalchemy.dialects import postgresql, sqlite
 from persona_chat.dialogue import Dialogue
 from persona_chat.heard import Heard
 from persona_chat.place import Place
-from persona_chat.store import services
+from persona_chat.store import backup, services
 from persona_chat.store.answers import Answers, exchanges
-from persona_chat.store.database import for_reading
+from persona_chat.store.database import for_reading, scrub, sqlite_file
 from persona_chat.store.jobs import Jobs
 from persona_chat.store.library import Library
 from persona_chat.store.manners import MannersStore
+from persona_chat.store.people import People
 from persona_chat.store.seating import Seated, Seating
 from persona_chat.store.services import Service
 from persona_chat.store.statements import Statements
@@ -32,7 +33,8 @@ class Store:
 
     Verbs that write are safe to run twice: a cancelled caller cannot know whether the first time counted.
     `jobs` has those about retrainings, `library` those about personas, `seating` those about where they talk, `answers`
-    those about what was said already, and `manners` those about how the bot behaves in a channel.
+    those about what was said already, `manners` those about how the bot behaves in a channel, and `people` those about
+    what is kept of people.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -47,6 +49,7 @@ class Store:
         self.manners = MannersStore(self._reading.begin, self._writing, insert)
         self.library = Library(self._reading.begin, self._writing)
         self.answers = Answers(self._reading.begin, self._writing, insert, self._statements)
+        self.people = People(self._reading.begin, self._writing, insert, self._scrub)
         self.seating = Seating(self._reading.begin, self._writing, insert, self._statements, self.library)
 
     def talk(self, place: Place, limit: int) -> tuple[Seated | None, Dialogue]:
@@ -149,9 +152,26 @@ class Store:
         with self._reading.begin() as connection:
             return services.newest(connection, limit)
 
+    def backups(self) -> int:
+        """Return how many backups of earlier upgrades there are."""
+        path = sqlite_file(self._engine.url)
+        return 0 if path is None else len(backup.made_of(path))
+
+    def delete_backups(self, before: datetime) -> int:
+        """Delete the backups that were made before then; return how many that were."""
+        path = sqlite_file(self._engine.url)
+        old = [] if path is None else [copy for copy, made_at in backup.made_of(path).items() if made_at < before]
+        for copy in old:
+            copy.unlink(missing_ok=True)
+        return len(old)
+
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
+
+    def _scrub(self, whole: bool) -> bool:
+        with self._one_writer:
+            return scrub(self._engine, whole=whole)
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:

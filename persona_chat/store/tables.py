@@ -43,6 +43,8 @@ NAMES = {
 SURROGATE = BigInteger().with_variant(Integer, "sqlite")
 
 _THERE = text("deleted_at IS NULL")
+KNOWN = text("speaker_id <> 0")
+"""Messages of which it is known who said them; written as in the index, or SQLite would not use that."""
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -135,13 +137,16 @@ class Seats(Base):
 class Messages(Base):
     """What people said to the bot. `message_id` is Discord's and claimed once; `id` is ours and the order.
 
-    `shown` is the number of the reply that stands in Discord, and so is remembered. A deleted one keeps no words.
+    `shown` is the number of the reply that stands in Discord, and so is remembered. A deleted one keeps no words, a
+    forgotten one also no `speaker_id` (0).
     """
 
     __tablename__ = "messages"
     __table_args__ = (
         CheckConstraint("state IN ('claimed', 'answered', 'refused', 'deleted')", name="state"),
         Index(None, "channel_id", "id"),
+        Index(None, "speaker_id"),
+        Index(None, "claimed_at", sqlite_where=KNOWN, postgresql_where=KNOWN),
     )
 
     id: Mapped[int] = mapped_column(SURROGATE, primary_key=True)
@@ -163,7 +168,7 @@ class Replies(Base):
     """
 
     __tablename__ = "replies"
-    __table_args__ = (UniqueConstraint("message_id", "number"),)
+    __table_args__ = (UniqueConstraint("message_id", "number"), Index(None, "revision_id"))
 
     id: Mapped[int] = mapped_column(SURROGATE, primary_key=True)
     message_id: Mapped[int] = mapped_column(ForeignKey("messages.id"))
@@ -205,6 +210,15 @@ class Channels(Base):
     since: Mapped[int] = mapped_column(BigInteger)
     since_before: Mapped[int | None] = mapped_column(BigInteger)
     updated_at: Mapped[datetime]
+
+
+class People(Base):
+    """Who opted out, by Discord's id: their messages are neither kept nor answered. Nobody else has a row."""
+
+    __tablename__ = "people"
+
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    opted_out_at: Mapped[datetime]
 
 
 class Services(Base):

@@ -1,0 +1,156 @@
+"""What people do with replies in Discord: another version, other words, deleting, asking why."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import discord
+
+from bot import text
+from bot.faults import DISCORD_FAULTS
+from bot.places import place_of, said_at
+from bot.portrait import called, shortened
+from bot.reply_view import EditForm, view_of
+from bot.rights import NotAllowed
+from persona_chat.errors import PersonaChatError
+from persona_chat.rework import Rework
+from persona_chat.store.answers import Answer
+
+log = logging.getLogger(__name__)
+
+NOT_YOURS = "Only the person who asked, or a moderator, can change this reply."
+
+
+class Answered:
+    """Does it, for who asked and for moderators. Replies have buttons unless `buttons` says otherwise."""
+
+    def __init__(self, client: discord.Client, rework: Rework, *, buttons: bool) -> None:
+        self._client = client
+        self._rework = rework
+        self._buttons = buttons
+
+    async def again(self, interaction: discord.Interaction, message_id: int) -> None:
+        """Let the persona answer once more, in another version."""
+        await self._check(interaction, message_id)
+        await interaction.response.defer(ephemeral=True)
+        await self._show(interaction.channel, await self._rework.again(message_id, place_of(interaction)))
+
+    async def turn(self, interaction: discord.Interaction, message_id: int, by: int) -> None:
+        """Show the next version, or the one before."""
+        await self._check(interaction, message_id)
+        await interaction.response.defer(ephemeral=True)
+        await self._show(interaction.channel, await self._rework.turn(message_id, by))
+
+    async def edit(self, interaction: discord.Interaction, message_id: int) -> None:
+        """Open a form with the reply's words."""
+        answer = await self._check(interaction, message_id)
+        await interaction.response.send_modal(EditForm(message_id, answer.version.text))
+
+    async def edited(self, interaction: discord.Interaction, message_id: int, words: str) -> None:
+        """Let the reply have these words."""
+        await self._check(interaction, message_id)
+        await interaction.response.defer(ephemeral=True)
+        await self._show(interaction.channel, await self._rework.edit(message_id, words, interaction.user.id))
+
+    async def delete(self, interaction: discord.Interaction, message_id: int) -> None:
+        """Delete the reply in Discord, and forget it and what it answered."""
+        await self._check(interaction, message_id)
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        for answer in await self._rework.delete([message_id]):
+            await self._remove(answer.channel_id, answer.sent)
+        await interaction.edit_original_response(content="The reply is deleted, and forgotten.")
+
+    async def why(self, interaction: discord.Interaction, message_id: int) -> None:
+        """Say to one person what a reply was made with."""
+        card = why_card(await self._rework.find(message_id))
+        await interaction.response.send_message(embed=card, ephemeral=True)
+
+    async def question_edited(self, message: discord.Message, me: discord.abc.User) -> None:
+        """Take over that a person edited a message; the last one is answered anew."""
+        try:
+            answer = await self._rework.rephrased(message.id, text.heard(message, me).text, said_at(message))
+        except PersonaChatError as error:
+            log.info("the edited message %s gets no other reply: %s", message.id, type(error).__name__)
+            return
+        if answer is not None:
+            await self._show(message.channel, answer)
+
+    async def messages_deleted(self, message_ids: Sequence[int]) -> None:
+        """Forget what somebody deleted. What answered the last message goes with it, and the rest of a long reply."""
+        for answer in await self._rework.delete(message_ids):
+            if answer.newest or answer.message_id not in message_ids:
+                await self._remove(answer.channel_id, [sent for sent in answer.sent if sent not in message_ids])
+
+    async def _check(self, interaction: discord.Interaction, message_id: int) -> Answer:
+        """Return the answer, for who asked and for moderators."""
+        answer = await self._rework.find(message_id)
+        if interaction.user.id != answer.asker_id and not interaction.permissions.manage_messages:
+            raise NotAllowed(NOT_YOURS)
+        return answer
+
+    async def _show(self, channel: object, answer: Answer) -> None:
+        """Let the messages that the answer was sent as say what it is now."""
+        parts = list(text.split(answer.version.text))
+        nobody = discord.AllowedMentions.none()
+        for number, part in enumerate(parts):
+            if number < len(answer.sent):
+                buttons: dict[str, Any] = {"view": view_of(answer)} if number == 0 and self._buttons else {}
+                await _partial(channel, answer.sent[number]).edit(content=part, allowed_mentions=nobody, **buttons)
+            elif isinstance(channel, discord.abc.Messageable):
+                sent = await channel.send(part, allowed_mentions=nobody)
+                await self._rework.mark_sent(answer.message_id, number, sent.id)
+        if surplus := answer.sent[len(parts) :]:
+            await self._rework.unsend(surplus)
+            await self._remove(answer.channel_id, surplus)
+
+    async def _remove(self, channel_id: int, message_ids: Sequence[int]) -> None:
+        for message_id in message_ids:
+            try:
+                channel = self._client.get_channel(channel_id) or await self._client.fetch_channel(channel_id)
+                await _partial(channel, message_id).delete()
+            except DISCORD_FAULTS as error:
+                log.info("message %s could not be deleted: %s", message_id, type(error).__name__)
+
+
+def why_card(answer: Answer) -> discord.Embed:
+    """What a reply was made with, and how to get it once more."""
+    version, how = answer.version, answer.version.how
+    card = discord.Embed(title="Why this reply?")
+    asker, asked = discord.utils.escape_markdown(answer.asker_name), discord.utils.escape_markdown(answer.asked)
+    card.add_field(name="It answers", value=f"{asker}: {shortened(asked, 900)}", inline=False)
+    card.add_field(name="Persona", value=f"{called(version.persona)}, words number {version.revision}")
+    if how is not None and "edited_by" in how:
+        card.add_field(name="Words", value=f"written by <@{how['edited_by']}>")
+        return card
+    card.add_field(name="Adapter", value=version.adapter or "none, the plain base")
+    if how is None:
+        card.set_footer(text="More was not kept when it was made.")
+        return card
+    card.add_field(name="The model read", value=read_line(how), inline=False)
+    card.add_field(name="Words were drawn with", value=drawn_line(how), inline=False)
+    card.set_footer(text=f"The same again, where the bot runs: persona-chat replay {answer.message_id}")
+    return card
+
+
+def read_line(how: Any) -> str:
+    """What of the talk was read, and what did not fit."""
+    earlier, remembered = how["turns"] - 1, how["remembered"] - 1
+    left = f" ({remembered - earlier} older ones did not fit)" if remembered > earlier else ""
+    return f"the persona, {earlier} earlier turns{left} and the message: {how['prompt_tokens']:,} tokens"
+
+
+def drawn_line(how: Any) -> str:
+    """How its words were drawn."""
+    if how["temperature"] == 0:
+        drawn = "always the likeliest word"
+    else:
+        drawn = (
+            f"temperature {how['temperature']:g}, top-p {how['top_p']:g}, top-k {how['top_k']}, "
+            f"min-p {how['min_p']:g}, seed {how['seed']}"
+        )
+    return f"{drawn}, repetition penalty {how['repetition_penalty']:g}"
+
+
+def _partial(channel: Any, message_id: int) -> discord.PartialMessage:
+    """A message by its id, without asking Discord for it. Every channel that has messages can do that."""
+    return channel.get_partial_message(message_id)  # type: ignore[no-any-return]

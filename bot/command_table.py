@@ -1,0 +1,65 @@
+"""What the bot's commands are, who may use them and who sees the answer, read from the commands themselves."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import discord
+from discord import app_commands
+
+EVERYBODY = "everybody"
+FOR_PLACE = (
+    "for a channel Manage Channels, for a thread Manage Threads or its owner, for the server Manage Server, "
+    "for oneself everybody"
+)
+MAKERS = "Manage Channels or Manage Server; for oneself everybody"
+CHANGERS = "who made it, or Manage Server"
+CHANNEL_MANAGERS = "Manage Channels, or the thread's owner"
+ASKERS = "who asked, or Manage Messages"
+ADMINS = "those who run the bot"
+
+YOU = "you alone"
+ALL = "everybody there"
+
+_HEAD = """# Commands
+
+Made from the code by `python -m tests.command_table`. A command works in servers, in threads and in direct messages;
+in those everybody may what takes a permission in a server. Server Settings → Integrations can narrow each further.
+
+| command | what it does | who may | who sees the answer |
+|---|---|---|---|
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A command, as a person reads of it."""
+
+    name: str
+    does: str
+    who: str
+    sees: str
+
+
+def says(who: str, sees: str) -> dict[Any, Any]:
+    """What a command says of itself, for `extras` of its decorator."""
+    return {"who": who, "sees": sees}
+
+
+def rows(tree: app_commands.CommandTree[Any]) -> Iterator[Row]:
+    """Every command that the tree tells Discord, groups taken apart, then the entries in the menu of a message."""
+    for command in tree.walk_commands():
+        if isinstance(command, app_commands.Command):
+            yield _row(f"/{command.qualified_name}", command.description, command.extras)
+    for menu in tree.get_commands(type=discord.AppCommandType.message):
+        yield _row(f"{menu.name} (menu of a message)", menu.extras["does"], menu.extras)
+
+
+def table(tree: app_commands.CommandTree[Any]) -> str:
+    """The text of docs/commands.md."""
+    lines = [f"| `{row.name}` | {row.does} | {row.who} | {row.sees} |" for row in rows(tree)]
+    return _HEAD + "\n".join(lines) + "\n"
+
+
+def _row(name: str, does: str, extras: dict[Any, Any]) -> Row:
+    return Row(name, does, extras["who"], extras["sees"])

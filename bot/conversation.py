@@ -1,0 +1,116 @@
+"""`/chat`: to whom the bot listens in a channel, and what it remembers there."""
+
+import io
+from dataclasses import replace
+
+import discord
+from discord import app_commands
+
+from bot.command_table import ALL, CHANNEL_MANAGERS, EVERYBODY, YOU, says
+from bot.places import place_of
+from bot.rights import NotAllowed
+from persona_chat.chat import Chat
+from persona_chat.errors import InputError
+from persona_chat.manners import Manners, Mode
+from persona_chat.place import Place
+from persona_chat.rework import Rework
+
+SAID = {
+    None: "every message where a persona was set for the channel, else mentions and replies to me",
+    Mode.EVERY: "every message",
+    Mode.MENTION: "mentions and replies to me",
+    Mode.CHANCE: "mentions, replies to me, and some other messages",
+    Mode.OFF: "nothing",
+}
+
+_DAY_S = 86_400
+
+
+class ChatCommands(app_commands.Group):
+    """How the bot behaves in a channel or a thread. Changing it takes Manage Channels; looking is everybody's."""
+
+    def __init__(self, chat: Chat, rework: Rework) -> None:
+        super().__init__(name="chat", description="To whom I listen here, and what I remember")
+        self._chat = chat
+        self._rework = rework
+
+    @app_commands.command(name="mode", extras=says(CHANNEL_MANAGERS, ALL))
+    @app_commands.describe(
+        answer="Which messages are answered",
+        chance="With `chance`: how many of a hundred other messages",
+        cooldown="With `chance`: the fewest seconds between two of them",
+    )
+    async def mode(
+        self,
+        interaction: discord.Interaction,
+        answer: Mode,
+        chance: app_commands.Range[int, 1, 100] = 10,
+        cooldown: app_commands.Range[int, 0, _DAY_S] = 60,
+    ) -> None:
+        """Choose which messages are answered here."""
+        place = managed(interaction)
+        before = self._chat.listening.manners(place)
+        some = {"chance": chance, "cooldown_s": cooldown} if answer is Mode.CHANCE else {"chance": 0, "cooldown_s": 0}
+        after = Manners(answer, paused=before.paused, **some)
+        await self._chat.listening.set(place.channel_id, after)
+        line = f"I answer {SAID[answer]} here now. Before: {SAID[before.mode]}."
+        if answer is Mode.CHANCE:
+            line = f"{line}\nOf other messages {chance} in a hundred, at most one every {cooldown} seconds."
+        await interaction.response.send_message(f"{line}\n-# I am paused here." if after.paused else line)
+
+    @app_commands.command(name="pause", extras=says(CHANNEL_MANAGERS, ALL))
+    async def pause(self, interaction: discord.Interaction) -> None:
+        """Answer nobody here until `/chat resume`."""
+        await self._pause(interaction, paused=True)
+
+    @app_commands.command(name="resume", extras=says(CHANNEL_MANAGERS, ALL))
+    async def resume(self, interaction: discord.Interaction) -> None:
+        """Answer here again, as before the pause."""
+        await self._pause(interaction, paused=False)
+
+    @app_commands.command(name="reset", extras=says(CHANNEL_MANAGERS, ALL))
+    async def reset(self, interaction: discord.Interaction) -> None:
+        """Begin afresh: what was said here is not remembered, the persona stays. `/chat undo` brings it back."""
+        place = managed(interaction)
+        forgotten = await self._rework.reset(place)
+        messages = "1 message" if forgotten == 1 else f"{forgotten:,} messages"
+        what = f"I put {messages} out of my mind." if forgotten else "There is nothing here that I remember."
+        await interaction.response.send_message(f"{what} `/chat undo` brings back what the last reset took.")
+
+    @app_commands.command(name="undo", extras=says(CHANNEL_MANAGERS, ALL))
+    async def undo(self, interaction: discord.Interaction) -> None:
+        """Undo the last reset."""
+        if not await self._rework.undo_reset(managed(interaction)):
+            raise InputError("There is no reset to undo here.")
+        await interaction.response.send_message("I remember again what was said here before the reset.")
+
+    @app_commands.command(name="context", extras=says(EVERYBODY, YOU))
+    async def context(self, interaction: discord.Interaction) -> None:
+        """Show exactly what I read before the next message, to you alone."""
+        prompt, remembered = await self._rework.context(place_of(interaction))
+        earlier = prompt.turns - 1
+        left = f", {remembered - earlier} older ones do not fit" if remembered > earlier else ""
+        await interaction.response.send_message(
+            f"Before the next message I read the persona and {earlier} turns{left}. The file holds it word for word; "
+            "`…` stands for that message.",
+            file=discord.File(io.BytesIO(prompt.text.encode()), "context.txt"),
+            ephemeral=True,
+        )
+
+    async def _pause(self, interaction: discord.Interaction, *, paused: bool) -> None:
+        place = managed(interaction)
+        before = self._chat.listening.manners(place)
+        await self._chat.listening.set(place.channel_id, replace(before, paused=paused))
+        already = " already" if before.paused == paused else ""
+        line = f"I am{already} silent here. `/chat resume` ends that." if paused else f"I am{already} listening here."
+        await interaction.response.send_message(line)
+
+
+def managed(interaction: discord.Interaction) -> Place:
+    """Where it is, for somebody who may change how the bot behaves there. Raises NotAllowed."""
+    place = place_of(interaction)
+    thread = interaction.channel if isinstance(interaction.channel, discord.Thread) else None
+    mine = thread is not None and thread.owner_id == interaction.user.id
+    if place.guild_id is not None and not (interaction.permissions.manage_channels or mine):
+        raise NotAllowed("That takes the permission Manage Channels here.")
+    return place

@@ -1,0 +1,29 @@
+"""`/help`: the commands, as they describe themselves."""
+
+from typing import Any
+
+import discord
+from discord import app_commands
+
+from bot.admins import Admins
+from bot.command_table import ADMINS, EVERYBODY, YOU, rows, says
+from bot.persona_list import Pages
+
+FIRST = (
+    "Somebody sets a persona with `/persona set`; then just write, and it answers. `🔁` under a reply gives another "
+    "one, `⋯` more. (What stands in brackets is not for me.)"
+)
+
+
+def help_command(tree: app_commands.CommandTree[Any], admins: Admins) -> app_commands.Command[Any, ..., None]:
+    """Return the command. Those who run the bot are shown theirs as well."""
+
+    @app_commands.command(name="help", extras=says(EVERYBODY, YOU))
+    async def help_(interaction: discord.Interaction) -> None:
+        """Show what I can do, and how to begin."""
+        mine = interaction.user in admins
+        shown = [row for row in rows(tree) if mine or row.who != ADMINS]
+        lines = [f"`{row.name}` · {row.does}" for row in shown]
+        await Pages("What I can do", lines, first=FIRST).show(interaction)
+
+    return help_

@@ -1,0 +1,137 @@
+"""What was said too long ago is forgotten, with its traces and old backups: on a real SQLite file."""
+
+import asyncio
+import sqlite3
+import time
+from contextlib import closing, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from bot.run import forgetting, open_core
+from persona_chat import privacy as privacy_module
+from persona_chat.engine.scripted import ScriptedEngine
+from persona_chat.heard import Heard
+from persona_chat.settings import Settings, load_settings
+from persona_chat.store import backup
+from persona_chat.store import forgetting as statements
+from persona_chat.store.database import DATABASE, default_url
+from persona_chat.store.store import Store
+from tests.test_people import CANARY, GUS, OLIVE, chat_of, files_with, place, rows, say, seat_vera
+
+
+@pytest.fixture
+def file(settings: Settings) -> Path:
+    return settings.data_dir / DATABASE
+
+
+def age(file: Path, days: dict[int, float]) -> None:
+    """Let messages be as old as that."""
+    with closing(sqlite3.connect(file)) as connection, connection:
+        for message_id, old in days.items():
+            said_at = (datetime.now(UTC) - timedelta(days=old)).strftime("%Y-%m-%d %H:%M:%S.%f")
+            connection.execute("UPDATE messages SET claimed_at = ? WHERE message_id = ?", (said_at, message_id))
+
+
+async def test_words_older_than_the_retention_are_forgotten_and_younger_ones_stay(
+    store: Store, settings: Settings, file: Path
+) -> None:
+    revision = seat_vera(store)
+    for number in range(1, 7):
+        say(store, number, GUS if number % 2 else OLIVE, f"{CANARY if number < 4 else 'young'} {number}", revision)
+    store.claim(Heard(7, place(), "Gus", f"{CANARY} that nobody answered"))  # the process ended meanwhile
+    store.claim(Heard(8, place(), "Gus", "refused"))
+    store.refuse(8, "EngineBusy")
+    age(file, {1: 400, 2: 31, 3: 30.01, 4: 29.9, 5: 1, 7: 40, 8: 40})
+    _, privacy = chat_of(store, settings)
+    assert await privacy.sweep() == 5
+    assert await privacy.sweep() == 0
+    assert CANARY not in rows(file)
+    assert files_with(settings.data_dir, CANARY) == []
+    seated, past = store.talk(place(), 100)
+    assert seated is not None
+    assert [turn.text for turn in past[::2]] == ["young 4", "young 5", "young 6"]
+    held = (await privacy.about(GUS)).held
+    assert (held.messages, held.unanswered) == (1, 0)
+    assert not store.claim(Heard(1, place(), "Gus", "replayed"))
+
+
+async def test_without_a_retention_everything_stays(store: Store, tmp_path: Path, file: Path) -> None:
+    say(store, 1, GUS, CANARY, seat_vera(store))
+    age(file, {1: 10_000})
+    _, privacy = chat_of(store, load_settings(data_dir=tmp_path / "data", retention_days=0))
+    assert await privacy.sweep() == 0
+    assert CANARY in rows(file)
+
+
+async def test_many_old_messages_go_in_several_short_transactions(
+    store: Store, settings: Settings, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(statements, "BATCH", 3)
+    monkeypatch.setattr("persona_chat.store.people.BATCHES", 2)
+    revision = seat_vera(store)
+    for number in range(1, 21):
+        say(store, number, GUS, f"{CANARY} {number}", revision)
+    age(file, dict.fromkeys(range(1, 21), 31))
+    assert store.people.forget_before(datetime.now(UTC) - timedelta(days=30)) == 6
+    _, privacy = chat_of(store, settings)
+    assert await privacy.sweep() == 14
+    assert CANARY not in rows(file)
+
+
+async def test_backups_as_old_as_words_may_be_are_deleted(store: Store, settings: Settings, file: Path) -> None:
+    kept = backup.back_up(file, "0006")
+    old = kept.with_name(f"persona-chat-0005-{datetime.now(UTC) - timedelta(days=31):%Y%m%dT%H%M%SZ}.sqlite3")
+    by_hand, of_the_demo = kept.with_name("before-my-change.sqlite3"), kept.with_name(old.name.replace("-chat", ""))
+    for path in (old, by_hand, of_the_demo):
+        path.write_bytes(kept.read_bytes())
+    _, privacy = chat_of(store, settings)
+    await privacy.sweep()
+    assert set(kept.parent.iterdir()) == {kept, by_hand, of_the_demo}
+    assert (await privacy.forget(GUS)).backups == 1, "whoever deletes their data is told of it"
+
+
+async def test_the_file_is_written_anew_at_most_once_a_day(
+    store: Store, settings: Settings, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    revision = seat_vera(store)
+    scrubbed: list[bool] = []
+    monkeypatch.setattr(store.people, "_scrub", lambda whole: scrubbed.append(whole) or True)
+    _, privacy = chat_of(store, settings)
+    for number, hours in enumerate((0, 1, 2, 26), 1):
+        now = time.monotonic() + hours * 3600
+        monkeypatch.setattr(privacy_module.time, "monotonic", lambda now=now: now)
+        if number != 3:
+            say(store, number, GUS, CANARY, revision)
+            age(file, {number: 31})
+        await privacy.sweep()
+        monkeypatch.undo()
+        monkeypatch.setattr(store.people, "_scrub", lambda whole: scrubbed.append(whole) or True)
+    assert scrubbed == [True, False, True]
+
+
+async def test_a_bot_that_runs_forgets_by_itself_and_goes_on_after_a_fault(
+    store: Store, settings: Settings, file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(privacy_module, "EVERY_S", 0.05)
+    say(store, 1, GUS, CANARY, seat_vera(store))
+    age(file, {1: 31})
+    async with open_core(settings, default_url(settings.data_dir), ScriptedEngine(lambda _: "Hi")) as core:
+        faults = [sqlite3.OperationalError(f"about {CANARY}")]
+        original = core.store.people.forget_before
+
+        def at_first_not(moment: datetime) -> int:
+            if faults:
+                raise faults.pop()
+            return original(moment)
+
+        monkeypatch.setattr(core.store.people, "forget_before", at_first_not)
+        async with forgetting(core):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(10):
+                    while CANARY in rows(file):  # noqa: ASYNC110  another connection changes it
+                        await asyncio.sleep(0.05)
+        assert CANARY not in rows(file)
+    assert "could not be forgotten" in caplog.text
+    assert CANARY not in caplog.text

@@ -26,7 +26,7 @@ from bot.run import following, forgetting, open_core, retraining_in, start_engin
 from persona_chat.chat import Chat
 from persona_chat.engine.choice import engine_for
 from persona_chat.errors import InputError
-from persona_chat.example import DAVID
+from persona_chat.example import DAVID, example_personas
 from persona_chat.place import Place, Scope
 from persona_chat.serving import to_serve
 from persona_chat.settings import Settings
@@ -40,7 +40,9 @@ SHORT_S = 0.05
 
 EARLIER_TURNS = 6
 
-WELCOME = "**{name}** is talking here. Say something, or let somebody else talk with `/persona set`."
+WELCOME = """**{name}** is talking here. Say something, and it answers; `🔁` under an answer gives another one.
+Others are waiting: {others}. `/persona set` with a name lets one of them talk, `/persona create` makes a new one, \
+and `/help` shows the rest."""
 
 # Each action on the page waits until the bot is idle, at most this long. Waits for the model are marked as
 # external and not waited for; the typing indicator's sleeps of 5 s must lie beyond.
@@ -111,7 +113,7 @@ async def _demo(settings: Settings, *, port: int, browser: bool, started: float)
 
 
 async def _world(env: simcord.Env, bot: PersonaBot, port: int) -> tuple[ChannelHandle, Preview]:
-    """A server with a channel, its owner and a guest.
+    """A server with a channel, its owner and a guest, and personas to choose from.
 
     Ids come from the simulated clock: the world is made at the clock's start, so that a second demo finds
     its channel's persona again, and messages come after the real time, so that no id comes twice.
@@ -127,7 +129,9 @@ async def _world(env: simcord.Env, bot: PersonaBot, port: int) -> tuple[ChannelH
     _follow_clock(env)
     chat = bot.chat
     place = Place(channel.id, owner.id, guild.id)
-    if not chat.cast.is_on(place):
+    if not await chat.cast.list(place.home):
+        for persona in example_personas():
+            await chat.cast.create(place.home, persona, owner.id)
         await chat.cast.put(place, Scope.CHANNEL, DAVID)
     await _welcome(env, chat, place)
     return channel, env.preview(channel, viewers=viewers, layout="channel", port=port)
@@ -144,7 +148,8 @@ async def _welcome(env: simcord.Env, chat: Chat, place: Place) -> None:
     said = "\n".join(f"{turn.name or seated.persona.name}: {turn.text}" for turn in past)
     if said:
         card.add_field(name="Earlier here", value=discord.utils.escape_markdown(said)[-1000:])
-    await channel.send(WELCOME.format(name=called(seated.persona)), embed=card)
+    others = [called(kept.persona) for kept in await chat.cast.list(place.home) if kept.id != seated.kept.id]
+    await channel.send(WELCOME.format(name=called(seated.persona), others=", ".join(others) or "nobody"), embed=card)
 
 
 def _check_port(port: int) -> None:

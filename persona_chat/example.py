@@ -1,8 +1,9 @@
 """The template's example persona, who is there in the demo before anybody set somebody, and the project's files."""
 
+import json
 from pathlib import Path
 
-from persona_chat.persona import Persona
+from persona_chat.persona import Persona, make_persona
 
 DAVID = Persona(
     name="David",
@@ -19,6 +20,12 @@ DAVID = Persona(
         "I'm afraid of being in a situation where I can't communicate with my wife.",
     ),
 )
+
+
+def example_personas() -> tuple[Persona, ...]:
+    """Return the personas of `examples/personas.jsonl`."""
+    lines = example_file("personas.jsonl").read_text(encoding="utf-8").splitlines()
+    return tuple(make_persona(**json.loads(line)) for line in lines)
 
 
 def example_file(name: str) -> Path:

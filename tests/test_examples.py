@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from persona_chat import template
+from persona_chat.example import example_personas
 from persona_chat.dialogue import Speaker
 
 FILE = Path(__file__).parent.parent / "examples/dialogues.jsonl"
@@ -77,3 +78,9 @@ def test_no_row_stands_twice_and_references_hardly_repeat() -> None:
 @pytest.mark.parametrize("unwanted", [PLACEHOLDER, HELD_OUT, re.compile(r"\bas an ai\b", re.I)])
 def test_nothing_unwanted_stands_in_a_text(unwanted: re.Pattern[str]) -> None:
     assert not [text for row in rows() for text in texts(row) if unwanted.search(text)]
+
+
+def test_there_are_personas_to_choose_from() -> None:
+    personas = example_personas()
+    assert len({persona.name for persona in personas}) >= 6
+    assert all(persona.about and persona.facts and persona.greeting for persona in personas)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from persona_chat import template
-from persona_chat.example import example_personas
 from persona_chat.dialogue import Speaker
+from persona_chat.example import example_personas
 
 FILE = Path(__file__).parent.parent / "examples/dialogues.jsonl"
 FIELDS = {"persona_b", "dialogue", "reference", "conv_id"}

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 from persona_chat.cast import check_age
 from persona_chat.chat import Chat, how
@@ -15,6 +16,8 @@ from persona_chat.store.answers import Answer
 from persona_chat.store.store import Store
 
 NOT_MINE = "That is no reply of mine that I remember."
+
+_WARM = 0.7
 
 LONGEST = 1500
 """Characters of a reply that somebody writes instead."""
@@ -123,4 +126,6 @@ class Rework:
         past = await asyncio.to_thread(self._store.answers.before, answer, self._settings.history_turns)
         asked = Turn(Speaker.A, answer.asked, answer.asker_name)
         request = self._chat.request(persona, (*past, asked), place)
+        if request.sampling.temperature == 0:  # or another version would be the same one
+            request = replace(request, sampling=replace(request.sampling, temperature=_WARM))
         return request, answer.version.revision_id if revision_id is None else revision_id

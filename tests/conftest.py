@@ -37,4 +37,10 @@ def store(settings: Settings) -> Iterator[Store]:
     store.close()
 
 
-pytest_plugins = ["tests.login_discord", "tests.model_fixtures", "tests.registry_fixtures", "tests.training_fixtures"]
+pytest_plugins = [
+    "tests.demo_page",
+    "tests.login_discord",
+    "tests.model_fixtures",
+    "tests.registry_fixtures",
+    "tests.training_fixtures",
+]

@@ -7,8 +7,9 @@ from typing import Any
 import discord
 
 from bot import text
+from bot.faces import Faces
 from bot.faults import DISCORD_FAULTS
-from bot.places import place_of, said_at
+from bot.places import channel_at, place_of, said_at
 from bot.portrait import called, shortened
 from bot.reply_view import EditForm, view_of
 from bot.rights import NotAllowed
@@ -24,9 +25,10 @@ NOT_YOURS = "Only the person who asked, or a moderator, can change this reply."
 class Answered:
     """Does it, for who asked and for moderators. Replies have buttons unless `buttons` says otherwise."""
 
-    def __init__(self, client: discord.Client, rework: Rework, *, buttons: bool) -> None:
+    def __init__(self, client: discord.Client, rework: Rework, faces: Faces, *, buttons: bool) -> None:
         self._client = client
         self._rework = rework
+        self._faces = faces
         self._buttons = buttons
 
     async def again(self, interaction: discord.Interaction, message_id: int) -> None:
@@ -56,9 +58,13 @@ class Answered:
         """Delete the reply in Discord, and forget it and what it answered."""
         await self._check(interaction, message_id)
         await interaction.response.defer(ephemeral=True, thinking=True)
+        await self.take_away(message_id)
+        await interaction.edit_original_response(content="The reply is deleted, and forgotten.")
+
+    async def take_away(self, message_id: int) -> None:
+        """Do that for somebody who may."""
         for answer in await self._rework.delete([message_id]):
             await self._remove(answer.channel_id, answer.sent)
-        await interaction.edit_original_response(content="The reply is deleted, and forgotten.")
 
     async def why(self, interaction: discord.Interaction, message_id: int) -> None:
         """Say to one person what a reply was made with."""
@@ -90,26 +96,31 @@ class Answered:
 
     async def _show(self, channel: object, answer: Answer) -> None:
         """Let the messages that the answer was sent as say what it is now."""
-        parts = list(text.split(answer.version.text))
-        nobody = discord.AllowedMentions.none()
+        persona = answer.version.persona
+        parts = text.parts(answer.version.text, persona.name)
         for number, part in enumerate(parts):
-            if number < len(answer.sent):
-                buttons: dict[str, Any] = {"view": view_of(answer)} if number == 0 and self._buttons else {}
-                await _partial(channel, answer.sent[number]).edit(content=part, allowed_mentions=nobody, **buttons)
-            elif isinstance(channel, discord.abc.Messageable):
-                sent = await channel.send(part, allowed_mentions=nobody)
-                await self._rework.mark_sent(answer.message_id, number, sent.id)
+            view = view_of(answer) if number == 0 and self._buttons else None
+            before = answer.sent[number] if number < len(answer.sent) else None
+            if before is not None:
+                if await self._faces.edit(channel, before, part, persona, part=number, view=view):
+                    continue
+                # Its webhook is gone, or it is: what is remembered must be seen all the same.
+                await self._rework.unsend([before])
+                await self._faces.delete(channel, before)
+            sent = await self._faces.send(channel, part, persona, part=number, view=view)
+            await self._rework.mark_sent(answer.message_id, number, sent)
         if surplus := answer.sent[len(parts) :]:
             await self._rework.unsend(surplus)
             await self._remove(answer.channel_id, surplus)
 
     async def _remove(self, channel_id: int, message_ids: Sequence[int]) -> None:
+        try:
+            channel = await channel_at(self._client, channel_id)
+        except DISCORD_FAULTS as error:
+            log.info("channel %s is not there: %s", channel_id, type(error).__name__)
+            return
         for message_id in message_ids:
-            try:
-                channel = self._client.get_channel(channel_id) or await self._client.fetch_channel(channel_id)
-                await _partial(channel, message_id).delete()
-            except DISCORD_FAULTS as error:
-                log.info("message %s could not be deleted: %s", message_id, type(error).__name__)
+            await self._faces.delete(channel, message_id)
 
 
 def why_card(answer: Answer) -> discord.Embed:
@@ -149,8 +160,3 @@ def drawn_line(how: Any) -> str:
             f"min-p {how['min_p']:g}, seed {how['seed']}"
         )
     return f"{drawn}, repetition penalty {how['repetition_penalty']:g}"
-
-
-def _partial(channel: Any, message_id: int) -> discord.PartialMessage:
-    """A message by its id, without asking Discord for it. Every channel that has messages can do that."""
-    return channel.get_partial_message(message_id)  # type: ignore[no-any-return]

@@ -4,15 +4,17 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Self
 
 import discord
 
 from bot import text
+from bot.faces import Faces
 from bot.faults import DISCORD_FAULTS
 from persona_chat.engine.reply import Follow, Wait
+from persona_chat.persona import Persona
 
 if TYPE_CHECKING:
     from bot.client import PersonaBot
@@ -30,19 +32,17 @@ FAR_BACK = 3
 
 GOES_ON = " …"
 
-Send = Callable[[str, discord.ui.View], Awaitable[discord.Message]]
-
 
 class Draft:
-    """A message that appears when a reply takes long, and is edited until it is there. `send` posts it.
+    """A message that appears when a persona's reply takes long, and is edited until it is there.
 
     What goes wrong with it costs no reply: then the reply comes as a message of its own.
     """
 
-    def __init__(self, question: discord.Message, send: Send, wait: Wait, shown: Callable[[], None]) -> None:
+    def __init__(self, question: discord.Message, faces: Faces, wait: Wait, shown: Callable[[], None]) -> None:
         """Begin with nothing to show. `shown` is called whenever something was sent."""
-        self._send = send
-        self._sent = shown
+        self._faces = faces
+        self._count = shown
         self._wait = wait
         self._question = question
         self._place, self._words = 0, ""
@@ -50,7 +50,8 @@ class Draft:
         self._next_at = time.perf_counter() + AFTER_S
         self._news: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._over = False
-        self.message: discord.Message | None = None
+        self._persona = Persona("")
+        self.sent: int | None = None  # the message's id
 
     @property
     def follow(self) -> Follow:
@@ -58,8 +59,9 @@ class Draft:
         return Follow(self._placed, self._grown)
 
     @asynccontextmanager
-    async def showing(self) -> AsyncIterator[Self]:
-        """Show how the reply comes along, inside the block."""
+    async def showing(self, persona: Persona) -> AsyncIterator[Self]:
+        """Show how the persona's reply comes along, inside the block."""
+        self._persona = persona
         task = asyncio.create_task(self._show_along())
         try:
             yield self
@@ -68,24 +70,23 @@ class Draft:
             self._wake()
             await self._wait(task)
 
-    async def become(self, final: str, view: discord.ui.View | None = None) -> discord.Message | None:
+    async def become(self, final: str, view: discord.ui.View | None = None) -> int | None:
         """Let the message be this text from now on; None when there is none, so that it must be sent."""
-        if self.message is None:
+        if self.sent is None:
             return None
         try:
-            await self._edit(final, view)
+            if await self._edit(final, view):
+                return self.sent
+            log.info("the draft %s is gone", self.sent)
         except DISCORD_FAULTS as error:
             log.info("a draft could not be finished: %s", type(error).__name__)
-            return None
-        return self.message
+        await self.vanish()
+        return None
 
     async def vanish(self) -> None:
         """Take the message away, if there is one."""
-        if self.message is not None:
-            try:
-                await self.message.delete()
-            except DISCORD_FAULTS as error:
-                log.info("a draft could not be deleted: %s", type(error).__name__)
+        if self.sent is not None:
+            await self._faces.delete(self._question.channel, self.sent)
 
     def _placed(self, place: int) -> None:
         self._place = place
@@ -102,7 +103,7 @@ class Draft:
     def _wanted(self) -> str:
         """What should be seen now; nothing new when it is what is seen already."""
         if self._words:
-            return next(text.split(self._words)) + GOES_ON
+            return text.parts(self._words, self._persona.name)[0] + GOES_ON
         return f"*{ordinal(self._place)} in line{GOES_ON}*" if self._place > 1 else ""
 
     async def _show_along(self) -> None:
@@ -116,7 +117,8 @@ class Draft:
             if not self._due():
                 continue
             try:
-                await self._show(self._wanted())
+                if not await self._show(self._wanted()):
+                    return
             except DISCORD_FAULTS as error:
                 log.info("a reply is not shown while it is written: %s", type(error).__name__)
                 return
@@ -126,22 +128,28 @@ class Draft:
         """Whether something new is to be shown now. Far back in the line that is known from the start."""
         if self._wanted() in ("", self._shown):
             return False
-        return time.perf_counter() >= self._next_at or (self.message is None and self._place > FAR_BACK)
+        return time.perf_counter() >= self._next_at or (self.sent is None and self._place > FAR_BACK)
 
-    async def _show(self, wanted: str) -> None:
+    async def _show(self, wanted: str) -> bool:
+        """Show it; whether there is still a message to show it in."""
         view = discord.ui.View(timeout=None)
         view.add_item(StopButton(self._question.id, self._question.author.id))
-        if self.message is None:
-            self.message = await self._send(wanted, view)
-            self._sent()
-        else:
-            await self._edit(wanted, view)
         self._shown = wanted
+        if self.sent is not None:
+            return await self._edit(wanted, view)
+        question, nonce = self._question, f"{self._question.id}.0"
+        self.sent = await self._faces.send(
+            question.channel, wanted, self._persona, asked=question, nonce=nonce, view=view
+        )
+        self._count()
+        return True
 
-    async def _edit(self, wanted: str, view: discord.ui.View | None) -> None:
-        if self.message is not None:
-            await self.message.edit(content=wanted, view=view, allowed_mentions=discord.AllowedMentions.none())
-            self._sent()
+    async def _edit(self, wanted: str, view: discord.ui.View | None) -> bool:
+        if self.sent is None:
+            return False
+        there = await self._faces.edit(self._question.channel, self.sent, wanted, self._persona, view=view)
+        self._count()
+        return there
 
 
 class StopButton(

@@ -85,10 +85,7 @@ class PersonaDraft(discord.ui.View):
             self._persona = persona
             await interaction.response.edit_message(**await self._looks())
 
-        form = PersonaForm(
-            "Change the persona", typed(self._persona), done, age_restricted=self._persona.age_restricted
-        )
-        await interaction.response.send_modal(form)
+        await interaction.response.send_modal(PersonaForm("Change the persona", typed(self._persona), done))
 
     async def on_error(  # type: ignore[override]
         self, interaction: "discord.Interaction[PersonaBot]", error: Exception, _item: discord.ui.Item[Self]

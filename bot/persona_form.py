@@ -12,6 +12,7 @@ from persona_chat.persona import (
     GREETING_CHARACTERS,
     NAME_CHARACTERS,
     Persona,
+    checked_avatar,
     make_persona,
     split_facts,
 )
@@ -25,28 +26,42 @@ Said = Callable[[discord.Interaction, str], Awaitable[None]]
 OPEN_S = 840.0
 """How long a button waits: a little less than Discord lets its message be changed."""
 
+NO_AVATAR = "none"
+
 
 class Typed(NamedTuple):
-    """What stands in a form."""
+    """What stands in a form, and what a persona has besides, which no form changes."""
 
     name: str = ""
     about: str = ""
     facts: str = ""
     greeting: str = ""
+    age_restricted: bool = False
+    avatar_url: str = ""
 
 
 def typed(persona: Persona) -> Typed:
     """The persona's words as a form holds them."""
-    return Typed(persona.name, persona.about, "\n".join(persona.facts), persona.greeting)
+    facts = "\n".join(persona.facts)
+    return Typed(persona.name, persona.about, facts, persona.greeting, persona.age_restricted, persona.avatar_url)
+
+
+def changed(filled: Typed, age_restricted: bool | None, avatar: str | None) -> Typed:
+    """The same with what the options of a command say. Raises InputError for a picture that cannot be used."""
+    if age_restricted is not None:
+        filled = filled._replace(age_restricted=age_restricted)
+    if avatar is not None:
+        filled = filled._replace(avatar_url="" if avatar == NO_AVATAR else checked_avatar(avatar))
+    return filled
 
 
 class PersonaForm(discord.ui.Modal):
     """A persona's words, filled with those that are there. `done` gets what was typed."""
 
-    def __init__(self, title: str, filled: Typed, done: Done, *, age_restricted: bool = False) -> None:
+    def __init__(self, title: str, filled: Typed, done: Done) -> None:
         super().__init__(title=title)
+        self._filled = filled
         self._done = done
-        self._age_restricted = age_restricted
         self.name_field = discord.ui.TextInput[Self](
             max_length=NAME_CHARACTERS, default=filled.name or None, placeholder="Vera"
         )
@@ -92,17 +107,23 @@ class PersonaForm(discord.ui.Modal):
 
     async def on_submit(self, interaction: discord.Interaction) -> None:
         """Hand on what was typed. What cannot be used comes back, to be changed."""
-        given = Typed(self.name_field.value, self.about_field.value, self.facts_field.value, self.greeting_field.value)
+        given = self._filled._replace(
+            name=self.name_field.value,
+            about=self.about_field.value,
+            facts=self.facts_field.value,
+            greeting=self.greeting_field.value,
+        )
         try:
             persona = make_persona(
                 given.name,
                 given.about,
                 split_facts(given.facts),
                 given.greeting,
-                age_restricted=self._age_restricted,
+                age_restricted=given.age_restricted,
+                avatar_url=given.avatar_url,
             )
         except InputError as error:
-            again = PersonaForm(self.title, given, self._done, age_restricted=self._age_restricted)
+            again = PersonaForm(self.title, given, self._done)
             await interaction.response.send_message(str(error), view=Again(again), ephemeral=True)
             return
         await self._done(interaction, persona)

@@ -1,9 +1,11 @@
 """How a persona is set: by a form, in words, or one that there is; and what is said of it then."""
 
+import asyncio
 from dataclasses import replace
 
 import discord
 
+from bot.faces import Faces
 from bot.persona_form import PersonaForm, Typed, typed
 from bot.portrait import called, portrait, shortened
 from bot.rights import check_change, check_make
@@ -14,6 +16,8 @@ from persona_chat.store.library import Kept
 
 FORM = "Who talks here?"
 
+_CHECK_S = 1.5
+
 
 class Setting:
     """Sets personas for whoever may. `note` is added to what is said, if there is one, and `first` where others see it.
@@ -21,8 +25,9 @@ class Setting:
     That is said once in a place, when the first persona comes there.
     """
 
-    def __init__(self, cast: Cast, note: str | None, first: str) -> None:
+    def __init__(self, cast: Cast, faces: Faces, note: str | None, first: str) -> None:
         self._cast = cast
+        self._faces = faces
         self._note = note
         self._first = first
 
@@ -34,8 +39,7 @@ class Setting:
             await self.put(interaction, place, scope, persona)
 
         filled = typed(current.persona) if current else Typed()
-        restricted = current.persona.age_restricted if current else False
-        await interaction.response.send_modal(PersonaForm(FORM, filled, done, age_restricted=restricted))
+        await interaction.response.send_modal(PersonaForm(FORM, filled, done))
 
     async def put(self, interaction: discord.Interaction, place: Place, scope: Scope, persona: Persona) -> None:
         """Let a persona in these words talk and say so, or leave everything as it was and raise."""
@@ -43,13 +47,20 @@ class Setting:
         there = await self._cast.search(home, persona.name)
         if there is None:
             check_make(interaction, for_me=home == place.mine)
-        elif there.persona != persona:
-            check_change(interaction, there)
-            persona = replace(persona, age_restricted=there.persona.age_restricted)
-        # Before the answer is deferred: a deferred answer is seen by all, and a refusal is for one.
-        await self._cast.check(persona)
+        else:
+            now = there.persona
+            persona = replace(persona, age_restricted=now.age_restricted, avatar_url=now.avatar_url)
+            if persona != now:
+                check_change(interaction, there)
         before = await self._cast.at(place, scope)
+        # Before the answer is deferred: a deferred answer is seen by all, and a refusal is for one. But Discord waits
+        # three seconds only.
+        checking = asyncio.ensure_future(self._cast.check(persona))
+        await asyncio.wait((checking,), timeout=_CHECK_S)
+        if checking.done():
+            await checking
         await interaction.response.defer(thinking=True, ephemeral=scope is Scope.ME)
+        await checking
         kept = await self._cast.put(place, scope, persona)
         await self._say_set(interaction, scope, before, kept)
 
@@ -63,16 +74,17 @@ class Setting:
     async def _say_set(self, interaction: discord.Interaction, scope: Scope, before: Kept | None, kept: Kept) -> None:
         """Say who talks now, and let a newcomer greet."""
         newly = self._first if before is None and scope is not Scope.ME else None
-        notes = [f"-# {note}" for note in (self._note, newly) if note]
+        lacking = self._faces.lacking(interaction, kept.persona) if scope is not Scope.ME else None
+        notes = [f"-# {note}" for note in (self._note, newly, lacking) if note]
         await interaction.edit_original_response(
             content="\n".join([set_line(scope, before, kept), *notes]),
             embed=portrait(kept.persona),
         )
         came = before is None or before.id != kept.id
         if came and kept.persona.greeting and scope in (Scope.CHANNEL, Scope.THREAD):
-            await interaction.followup.send(
-                shortened(kept.persona.greeting, 2000), allowed_mentions=discord.AllowedMentions.none()
-            )
+            greeting = shortened(kept.persona.greeting, 2000)
+            if await self._faces.put_on(interaction.channel, greeting, kept.persona) is None:
+                await interaction.followup.send(greeting, allowed_mentions=discord.AllowedMentions.none())
 
 
 def set_line(scope: Scope, before: Kept | None, kept: Kept) -> str:

@@ -6,9 +6,10 @@ import discord
 from discord import app_commands
 
 from bot.command_table import ALL, CHANGERS, EVERYBODY, FOR_PLACE, MAKERS, YOU, says
+from bot.faces import Faces
 from bot.persona_cards import export_card, import_card
 from bot.persona_draft import PersonaDraft, answer_trial
-from bot.persona_form import PersonaForm, Typed, typed
+from bot.persona_form import NO_AVATAR, PersonaForm, Typed, changed, typed
 from bot.persona_list import Deletion, Pages
 from bot.persona_set import Setting, nearest
 from bot.places import place_of
@@ -17,7 +18,14 @@ from bot.rights import check_change, check_make, check_set
 from persona_chat.cast import check_age
 from persona_chat.chat import Chat
 from persona_chat.errors import InputError
-from persona_chat.persona import ABOUT_CHARACTERS, NAME_CHARACTERS, Persona, make_persona, split_facts
+from persona_chat.persona import (
+    ABOUT_CHARACTERS,
+    AVATAR_CHARACTERS,
+    NAME_CHARACTERS,
+    Persona,
+    make_persona,
+    split_facts,
+)
 from persona_chat.place import Place, Scope, Spot
 from persona_chat.store.library import Kept
 
@@ -26,7 +34,10 @@ NOBODY = "Nobody talks here. Set a persona with `/persona set`."
 _CHOICES = 25  # as many as Discord shows
 _MINE = " (yours)"
 
-Name = app_commands.Range[str, 1, NAME_CHARACTERS]
+_AVATAR = "The address of a picture: https://…"
+
+Name = app_commands.Range[str, 1, NAME_CHARACTERS + len(_MINE)]
+Address = app_commands.Range[str, 1, AVATAR_CHARACTERS]
 
 
 class PersonaCommands(app_commands.Group):
@@ -35,11 +46,11 @@ class PersonaCommands(app_commands.Group):
     `first` is added where nobody talked before.
     """
 
-    def __init__(self, chat: Chat, note: str | None, first: str) -> None:
+    def __init__(self, chat: Chat, faces: Faces, note: str | None, first: str) -> None:
         super().__init__(name="persona", description="Choose who talks here, and make personas")
         self._chat = chat
         self._cast = chat.cast
-        self._setting = Setting(self._cast, note, first)
+        self._setting = Setting(self._cast, faces, note, first)
 
     @app_commands.command(name="set", extras=says(FOR_PLACE, ALL))
     @app_commands.describe(
@@ -114,10 +125,14 @@ class PersonaCommands(app_commands.Group):
 
     @app_commands.command(name="create", extras=says(MAKERS, YOU))
     @app_commands.describe(
-        for_me="Yours alone, for wherever you talk", age_restricted="Only for age-restricted channels"
+        for_me="Yours alone, for wherever you talk", age_restricted="Only for age-restricted channels", avatar=_AVATAR
     )
     async def create(
-        self, interaction: discord.Interaction, for_me: bool = False, age_restricted: bool = False
+        self,
+        interaction: discord.Interaction,
+        for_me: bool = False,
+        age_restricted: bool = False,
+        avatar: Address | None = None,
     ) -> None:
         """Make a persona with a form, and try it before it is saved."""
         place = place_of(interaction)
@@ -127,12 +142,22 @@ class PersonaCommands(app_commands.Group):
         async def done(interaction: discord.Interaction, persona: Persona) -> None:
             await PersonaDraft(self._chat, home, persona, None).show(interaction)
 
-        form = PersonaForm("A new persona", Typed(), done, age_restricted=age_restricted)
-        await interaction.response.send_modal(form)
+        filled = changed(Typed(), age_restricted, avatar)
+        await interaction.response.send_modal(PersonaForm("A new persona", filled, done))
 
     @app_commands.command(name="edit", extras=says(CHANGERS, YOU))
-    @app_commands.describe(name="Whom to change", age_restricted="Only for age-restricted channels, or not any more")
-    async def edit(self, interaction: discord.Interaction, name: Name, age_restricted: bool | None = None) -> None:
+    @app_commands.describe(
+        name="Whom to change",
+        age_restricted="Only for age-restricted channels, or not any more",
+        avatar=f"{_AVATAR}, or `{NO_AVATAR}`",
+    )
+    async def edit(
+        self,
+        interaction: discord.Interaction,
+        name: Name,
+        age_restricted: bool | None = None,
+        avatar: Address | None = None,
+    ) -> None:
         """Change a persona's words, and try them before they are saved."""
         kept = await self._named(place_of(interaction), name)
         check_change(interaction, kept)
@@ -140,9 +165,8 @@ class PersonaCommands(app_commands.Group):
         async def done(interaction: discord.Interaction, persona: Persona) -> None:
             await PersonaDraft(self._chat, kept.home, persona, kept).show(interaction)
 
-        restricted = kept.persona.age_restricted if age_restricted is None else age_restricted
-        form = PersonaForm("Change the persona", typed(kept.persona), done, age_restricted=restricted)
-        await interaction.response.send_modal(form)
+        filled = changed(typed(kept.persona), age_restricted, avatar)
+        await interaction.response.send_modal(PersonaForm("Change the persona", filled, done))
 
     @app_commands.command(name="test", extras=says(EVERYBODY, YOU))
     @app_commands.describe(name="Whom to ask", message="What to say")

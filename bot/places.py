@@ -1,5 +1,7 @@
 """Discord's channels as plain places: of a message, and of a command."""
 
+from typing import Any
+
 import discord
 
 from persona_chat.errors import InputError
@@ -16,6 +18,11 @@ def parent_of(channel: object) -> int | None:
 def age_restricted(channel: object) -> bool:
     """Whether Discord lets nobody in who is too young; of a thread its channel counts."""
     return isinstance(channel, _WITH_AGES) and channel.is_nsfw()
+
+
+async def channel_at(client: discord.Client, channel_id: int) -> Any:
+    """The channel of that id, which is asked for when it is not known, as an old thread. Raises what Discord says."""
+    return client.get_channel(channel_id) or await client.fetch_channel(channel_id)
 
 
 def said_at(message: discord.Message) -> Place:

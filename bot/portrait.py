@@ -32,6 +32,8 @@ def portrait(persona: Persona, *, tokens: int | None = None) -> discord.Embed:
     notes = [f"{tokens:,} tokens"] if tokens is not None else []
     notes += ["age-restricted"] if persona.age_restricted else []
     card.set_footer(text=" · ".join([*notes, AI]))
+    if persona.avatar_url:
+        card.set_thumbnail(url=persona.avatar_url)
     return card
 
 
@@ -66,6 +68,8 @@ def difference(before: Persona | None, after: Persona) -> str:
     for name in ("about", "greeting"):
         if getattr(before, name) != getattr(after, name):
             parts.append(f"{name} changed")
+    if before.avatar_url != after.avatar_url:
+        parts.append("another picture" if after.avatar_url else "no picture any more")
     new, old = set(after.facts) - set(before.facts), set(before.facts) - set(after.facts)
     parts += [
         f"{len(facts)} {'fact' if len(facts) == 1 else 'facts'} {how}"

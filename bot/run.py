@@ -12,6 +12,7 @@ import discord
 import typer
 
 from bot.client import PersonaBot, invite_url
+from bot.pace import Pace
 from persona_chat.chat import Chat
 from persona_chat.engine import base
 from persona_chat.engine.choice import engine_for
@@ -85,6 +86,8 @@ async def serve(settings: Settings) -> None:
             message_content=settings.message_content,
             stream=settings.stream,
             buttons=settings.reply_buttons,
+            webhooks=settings.webhooks,
+            pace=Pace(settings.person_per_minute, settings.channel_per_minute),
         )
         async with bot, _answered_at_the_end(bot, engine):
             await _login(bot, settings.token.get_secret_value())

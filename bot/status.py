@@ -14,9 +14,9 @@ from persona_chat.registry import Registry
 
 
 def status_command(
-    chat: Chat, registry: Registry, *, needed: discord.Permissions, message_content: bool
+    chat: Chat, registry: Registry, *, wanted: discord.Permissions, message_content: bool
 ) -> app_commands.Command[Any, ..., None]:
-    """Return the command. `needed` are the permissions that the bot cannot do without."""
+    """Return the command. `wanted` are the permissions that the bot has a use for."""
 
     @app_commands.command(name="status", extras=says(CHANNEL_MANAGERS, YOU))
     async def status(interaction: discord.Interaction) -> None:
@@ -26,7 +26,7 @@ def status_command(
         seated = await chat.cast.seated(place)
         adapter = await asyncio.to_thread(registry.in_service)
         manners = chat.listening.manners(place)
-        lacking = missing(needed, interaction.app_permissions) if place.guild_id is not None else []
+        lacking = missing(wanted, interaction.app_permissions) if place.guild_id is not None else []
         card = discord.Embed(title="How I am doing")
         card.add_field(name="Talks here", value=called(seated.persona) if seated else "nobody")
         card.add_field(name="I answer here", value="nothing: paused" if manners.paused else SAID[manners.mode])
@@ -41,6 +41,6 @@ def status_command(
     return status
 
 
-def missing(needed: discord.Permissions, had: discord.Permissions) -> list[str]:
-    """The permissions that are needed and not there, as Discord calls them."""
-    return [name.replace("_", " ").title() for name, wanted in needed if wanted and not getattr(had, name)]
+def missing(wanted: discord.Permissions, had: discord.Permissions) -> list[str]:
+    """The permissions that are wanted and not there, as Discord calls them."""
+    return [name.replace("_", " ").title() for name, asked in wanted if asked and not getattr(had, name)]

@@ -18,12 +18,16 @@ from persona_chat.listening import Listening
 from persona_chat.persona import Persona
 from persona_chat.place import Place
 from persona_chat.settings import Settings
+from persona_chat.store.seating import Seated
 from persona_chat.store.store import Store
 
 NO_PERSONA = "Nobody is here to talk to yet. Set a persona with `/persona set`."
 
-Deliver = Callable[[str], AsyncIterator[int]]
-"""Sends a reply, in parts if it must, and yields the id of each message as soon as it is sent."""
+Thinking = Callable[[Persona], AbstractAsyncContextManager[object]]
+"""Entered while the model works for that persona."""
+
+Deliver = Callable[[Persona, str], AsyncIterator[int]]
+"""Sends a persona's reply, in parts if it must, and yields the id of each message as soon as it is sent."""
 
 
 @dataclass(eq=False)
@@ -84,7 +88,7 @@ class Chat:
         heard: Heard,
         *,
         addressed: bool = False,
-        thinking: AbstractAsyncContextManager[object],
+        thinking: Thinking,
         deliver: Deliver,
         follow: Follow = Follow(),  # noqa: B008  it is frozen
     ) -> None:
@@ -138,7 +142,7 @@ class Chat:
         follow: Follow,
         *,
         addressed: bool,
-        thinking: AbstractAsyncContextManager[object],
+        thinking: Thinking,
         deliver: Deliver,
     ) -> None:
         async with self.in_turn(heard.place.channel_id):
@@ -150,27 +154,29 @@ class Chat:
             if not await asyncio.to_thread(self._store.claim, heard):
                 return
             try:
-                async with thinking:
-                    revision, reply, how = await self._reply(heard, begun, follow)
+                seated, request = await self._asked(heard)
+                async with thinking(seated.persona):
+                    reply = await self._written(request, begun, follow)
                 if begun.stopped and not begun.keep:  # after its last word
                     raise Stopped
             except PersonaChatError as error:
                 await asyncio.to_thread(self._store.refuse, heard.message_id, type(error).__name__)
                 raise
-            await asyncio.to_thread(self._store.save_reply, heard.message_id, revision, reply.text, reply.adapter, how)
+            save, made = self._store.save_reply, how(request, reply)
+            await asyncio.to_thread(save, heard.message_id, seated.revision_id, reply.text, reply.adapter, made)
             part = 0
-            async for sent_id in deliver(reply.text):
+            async for sent_id in deliver(seated.persona, reply.text):
                 await asyncio.to_thread(self._store.mark_sent, heard.message_id, part, sent_id)
                 part += 1
 
-    async def _reply(self, heard: Heard, begun: "_Begun", follow: Follow) -> tuple[int, Reply, dict[str, Any]]:
+    async def _asked(self, heard: Heard) -> tuple[Seated, ReplyRequest]:
+        """Who answers, and what the engine is asked."""
         seated, past = await asyncio.to_thread(self._store.talk, heard.place, self._settings.history_turns)
         if seated is None:
             raise InputError(NO_PERSONA)
         check_age(heard.place, seated.persona)
         request = self.request(seated.persona, (*past, Turn(Speaker.A, heard.text, heard.speaker_name)), heard.place)
-        reply = await self._written(request, begun, follow)
-        return seated.revision_id, reply, how(request, reply)
+        return seated, request
 
     def request(self, persona: Persona, dialogue: Dialogue, place: Place) -> ReplyRequest:
         """Return what an engine is asked, with a seed of its own, so that it can be asked the same again."""

@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from persona_chat.errors import InputError
 from persona_chat.heard import encodable
@@ -14,6 +15,7 @@ FACTS = 50
 FACT_CHARACTERS = 400
 FACTS_CHARACTERS = 4000  # of all facts as lines: a form of Discord can hold no more
 GREETING_CHARACTERS = 1500
+AVATAR_CHARACTERS = 500
 
 _INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
@@ -24,7 +26,8 @@ class Persona:
 
     `about` is the persona in its owner's words, `facts` are short first-person sentences
     ("I have two dogs."). Either may be empty, not both. `greeting` is said when it is set somewhere; the model never
-    reads it. An `age_restricted` one talks only where Discord lets nobody in who is too young.
+    reads it. An `age_restricted` one talks only where Discord lets nobody in who is too young. `avatar_url` is the
+    address of its picture, which Discord fetches, never this program.
     """
 
     name: str
@@ -32,10 +35,17 @@ class Persona:
     facts: tuple[str, ...] = ()
     greeting: str = ""
     age_restricted: bool = False
+    avatar_url: str = ""
 
 
 def make_persona(
-    name: str, about: str = "", facts: Iterable[str] = (), greeting: str = "", *, age_restricted: bool = False
+    name: str,
+    about: str = "",
+    facts: Iterable[str] = (),
+    greeting: str = "",
+    *,
+    age_restricted: bool = False,
+    avatar_url: str = "",
 ) -> Persona:
     """Make a persona from what a person typed, trimmed, or raise InputError that says what to change.
 
@@ -62,7 +72,27 @@ def make_persona(
         raise InputError(f"The facts have {characters:,} characters together; {FACTS_CHARACTERS:,} are allowed.")
     if len(greeting) > GREETING_CHARACTERS:
         raise InputError(f"The greeting has {len(greeting):,} characters; {GREETING_CHARACTERS:,} are allowed.")
-    return Persona(name, about, kept, greeting, age_restricted)
+    return Persona(name, about, kept, greeting, age_restricted, checked_avatar(avatar_url))
+
+
+def checked_avatar(address: str) -> str:
+    """Return the address of a picture, trimmed; empty for none. Raises InputError that says what to change."""
+    address = address.strip()
+    if len(address) > AVATAR_CHARACTERS:
+        raise InputError(f"The picture's address has {len(address):,} characters; {AVATAR_CHARACTERS} are allowed.")
+    if address and not _leads_somewhere(address):
+        raise InputError("The picture must be the address of an image that everybody can open: `https://…`.")
+    return address
+
+
+def _leads_somewhere(address: str) -> bool:
+    """Whether it may be the address of something on the web, as Discord takes it."""
+    try:
+        parts = urlsplit(address)
+        public = parts.scheme == "https" and "." in (parts.hostname or "") and parts.username is parts.password is None
+    except ValueError:  # half an IPv6 address
+        return False
+    return public and address.isascii() and address.isprintable() and not set(address) & set(' <>"\\`')
 
 
 def _lines(text: str) -> str:

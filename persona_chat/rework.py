@@ -38,6 +38,11 @@ class Rework:
             raise InputError(NOT_MINE)
         return answer
 
+    async def sent_as(self, message_id: int) -> Answer | None:
+        """Return the answer that went out as that message, if one did."""
+        answer = await asyncio.to_thread(self._store.answers.find, message_id)
+        return answer if answer is not None and message_id in answer.sent else None
+
     async def again(self, message_id: int, place: Place) -> Answer:
         """Write another version of an answer, and show that. Raises InputError, and what the engine raises."""
         answer = await self.find(message_id)

@@ -156,6 +156,20 @@ class Settings(BaseSettings):
         description="Put two buttons under each reply, for another version and for more; what they do is also in the "
         "menu of a message (Apps).",
     )
+    person_per_minute: int = Field(
+        20,
+        ge=0,
+        description="How many messages of one person are answered in a minute; 0 is no limit. Who writes more is told "
+        "so, once a minute.",
+    )
+    channel_per_minute: int = Field(
+        90, ge=0, description="How many messages are answered in a minute in one channel; 0 is no limit."
+    )
+    webhooks: bool = Field(
+        True,
+        description="Let a persona speak with its own name and picture where the bot has the permission Manage "
+        "Webhooks. Without it the bot speaks as itself.",
+    )
     message_content: bool = Field(
         True,
         description="Ask Discord for the Message Content intent. Without it the bot answers mentions, replies "

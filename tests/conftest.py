@@ -43,4 +43,5 @@ pytest_plugins = [
     "tests.model_fixtures",
     "tests.registry_fixtures",
     "tests.training_fixtures",
+    "tests.webhook_discord",
 ]

@@ -83,7 +83,15 @@ def echo(request: ReplyRequest) -> str:
     return f"{request.persona.name} heard: {request.dialogue[-1].text} ({len(request.dialogue)})"
 
 
-def make_bot(store: Store, settings: Settings, engine: ReplyEngine | None = None, wait: Wait = plainly) -> PersonaBot:
+def make_bot(
+    store: Store,
+    settings: Settings,
+    engine: ReplyEngine | None = None,
+    wait: Wait = plainly,
+    *,
+    webhooks: bool = False,
+) -> PersonaBot:
+    """Our bot. Unless a test is about `webhooks`, it says everything itself, so that tests read its own messages."""
     engine = engine or ScriptedEngine(echo)
     chat = Chat(store, engine, settings, wait=wait)
     base = settings.base if settings.base != "auto" else EMBEDDED
@@ -97,6 +105,7 @@ def make_bot(store: Store, settings: Settings, engine: ReplyEngine | None = None
         message_content=settings.message_content,
         stream=settings.stream,
         buttons=settings.reply_buttons,
+        webhooks=webhooks,
         wait=wait,
     )
 
@@ -110,12 +119,13 @@ async def world(
     settle_timeout: float = 20.0,
     check_errors: bool = True,
     waits: Waits | None = None,
+    webhooks: bool = False,
 ) -> AsyncIterator[World]:
     """Run our bot in a new simulated Discord; errors that it swallowed fail the test at the end.
 
     With `waits` the simulation does not wait for what the bot awaits through them, as in the demo.
     """
-    bot = make_bot(store, settings, engine, waits or plainly)
+    bot = make_bot(store, settings, engine, waits or plainly, webhooks=webhooks)
     await bot.chat.start()
     await bot.privacy.start()
     async with simcord.run(bot, settle_timeout=settle_timeout, check_errors=check_errors) as env:

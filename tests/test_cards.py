@@ -147,7 +147,11 @@ def test_a_thousand_damaged_cards_are_each_read_or_refused() -> None:
 
 
 def test_a_persona_comes_back_as_it_was_from_json_and_png() -> None:
-    for persona in (VERA, DAVID, Persona("🦜", "Ich bin ein Papagei.\n\n{{char}}", (), "", True)):
+    for persona in (
+        VERA,
+        DAVID,
+        Persona("🦜", "Ich bin ein Papagei.\n\n{{char}}", (), "", True, "https://a.example/p.png"),
+    ):
         data = write_card(persona, creator="somebody", tags=["bird"])
         assert fit(read_card(data)) == fit(read_card(write_png(data)))
         assert fit(read_card(data)).persona == persona

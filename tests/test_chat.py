@@ -48,7 +48,7 @@ class Sent:
     def __init__(self) -> None:
         self.texts: list[str] = []
 
-    async def __call__(self, text: str) -> AsyncIterator[int]:
+    async def __call__(self, persona: Persona, text: str) -> AsyncIterator[int]:
         self.texts.append(text)
         yield 9000 + len(self.texts)
 
@@ -68,9 +68,9 @@ def heard(message_id: int, text: str, channel_id: int = TALK) -> Heard:
 async def test_a_channel_does_not_wait_for_another_one(store: Store, settings: Settings) -> None:
     engine, sent = Gate(), Sent()
     chat = await make_chat(store, settings, engine)
-    slow = asyncio.create_task(chat.answer(heard(1, "wait", TALK), thinking=nullcontext(), deliver=sent))
+    slow = asyncio.create_task(chat.answer(heard(1, "wait", TALK), thinking=nullcontext, deliver=sent))
     async with asyncio.timeout(10):
-        await chat.answer(heard(2, "quick", OTHER), thinking=nullcontext(), deliver=sent)
+        await chat.answer(heard(2, "quick", OTHER), thinking=nullcontext, deliver=sent)
     assert sent.texts == ["Vera heard: quick (1)"]
     engine.opened.set()
     await slow
@@ -81,7 +81,7 @@ async def test_a_message_waits_for_the_earlier_one_of_its_channel(store: Store, 
     engine, sent = Gate(), Sent()
     chat = await make_chat(store, settings, engine)
     answers = [
-        asyncio.create_task(chat.answer(heard(number, text), thinking=nullcontext(), deliver=sent))
+        asyncio.create_task(chat.answer(heard(number, text), thinking=nullcontext, deliver=sent))
         for number, text in enumerate(("wait", "second", "third"), 1)
     ]
     await asyncio.sleep(0.1)
@@ -94,8 +94,8 @@ async def test_a_message_waits_for_the_earlier_one_of_its_channel(store: Store, 
 async def test_a_cancelled_answer_lets_the_next_one_go(store: Store, settings: Settings) -> None:
     engine, sent = Gate(), Sent()
     chat = await make_chat(store, settings, engine)
-    given_up = asyncio.create_task(chat.answer(heard(1, "wait"), thinking=nullcontext(), deliver=sent))
-    after = asyncio.create_task(chat.answer(heard(2, "next"), thinking=nullcontext(), deliver=sent))
+    given_up = asyncio.create_task(chat.answer(heard(1, "wait"), thinking=nullcontext, deliver=sent))
+    after = asyncio.create_task(chat.answer(heard(2, "next"), thinking=nullcontext, deliver=sent))
     await asyncio.sleep(0.1)
     given_up.cancel()
     await after
@@ -109,13 +109,13 @@ async def test_too_many_waiting_in_one_channel_are_told_and_leave_nothing_behind
 ) -> None:
     engine, sent = Gate(), Sent()
     chat = await make_chat(store, load_settings(data_dir=settings.data_dir, channel_queue=1), engine)
-    first = asyncio.create_task(chat.answer(heard(1, "wait"), thinking=nullcontext(), deliver=sent))
+    first = asyncio.create_task(chat.answer(heard(1, "wait"), thinking=nullcontext, deliver=sent))
     await asyncio.sleep(0.05)
     with pytest.raises(EngineBusy):
-        await chat.answer(heard(2, "too many"), thinking=nullcontext(), deliver=sent)
+        await chat.answer(heard(2, "too many"), thinking=nullcontext, deliver=sent)
     engine.opened.set()
     await first
-    await chat.answer(heard(2, "again"), thinking=nullcontext(), deliver=sent)
+    await chat.answer(heard(2, "again"), thinking=nullcontext, deliver=sent)
     assert sent.texts[-1] == "Vera heard: again (3)"
 
 
@@ -126,7 +126,7 @@ async def test_what_gets_no_reply_is_noted_and_not_remembered(
     sent = Sent()
     chat = await make_chat(store, settings, ScriptedEngine(lambda _request: error))
     with pytest.raises(type(error)):
-        await chat.answer(heard(1, "Hello"), thinking=nullcontext(), deliver=sent)
+        await chat.answer(heard(1, "Hello"), thinking=nullcontext, deliver=sent)
     assert sent.texts == []
     assert await chat.history(PLACE, 10) == ()
     assert not store.claim(heard(1, "Hello"))
@@ -136,18 +136,18 @@ async def test_it_thinks_only_while_the_model_works(store: Store, settings: Sett
     steps: list[str] = []
 
     @asynccontextmanager
-    async def thinking() -> AsyncIterator[None]:
+    async def thinking(_persona: Persona) -> AsyncIterator[None]:
         steps.append("thinks")
         yield
         steps.append("has thought")
 
-    async def deliver(_text: str) -> AsyncIterator[int]:
+    async def deliver(_persona: Persona, _text: str) -> AsyncIterator[int]:
         steps.append("sends")
         yield 1
 
     chat = await make_chat(store, settings, ScriptedEngine(echo))
-    await chat.answer(heard(1, "Hello"), thinking=thinking(), deliver=deliver)
-    await chat.answer(heard(1, "Hello"), thinking=thinking(), deliver=deliver)
+    await chat.answer(heard(1, "Hello"), thinking=thinking, deliver=deliver)
+    await chat.answer(heard(1, "Hello"), thinking=thinking, deliver=deliver)
     assert steps == ["thinks", "has thought", "sends"]
 
 
@@ -183,13 +183,13 @@ async def test_clearing_turns_the_channel_off_and_the_persona_goes_on_where_it_l
 ) -> None:
     sent = Sent()
     chat = await make_chat(store, settings, ScriptedEngine(echo))
-    await chat.answer(heard(1, "before"), thinking=nullcontext(), deliver=sent)
+    await chat.answer(heard(1, "before"), thinking=nullcontext, deliver=sent)
     before = await chat.cast.unseat(PLACE, Scope.CHANNEL)
     assert before is not None
     assert before.persona == VERA
     assert not chat.cast.is_on(PLACE)
     await chat.cast.put(PLACE, Scope.CHANNEL, Persona("Nemo", "A captain."))
-    await chat.answer(heard(2, "who are you?"), thinking=nullcontext(), deliver=sent)
+    await chat.answer(heard(2, "who are you?"), thinking=nullcontext, deliver=sent)
     await chat.cast.put(PLACE, Scope.CHANNEL, VERA)
-    await chat.answer(heard(3, "after"), thinking=nullcontext(), deliver=sent)
+    await chat.answer(heard(3, "after"), thinking=nullcontext, deliver=sent)
     assert sent.texts[1:] == ["Nemo heard: who are you? (1)", "Vera heard: after (3)"]

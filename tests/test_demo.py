@@ -20,7 +20,7 @@ def set_persona(page: Page, name: str, about: str, facts: str) -> None:
     page.get_by_placeholder("Message #talk").click()
     page.keyboard.type("/persona set")
     page.keyboard.press("Enter")
-    form = page.get_by_role("dialog", name="Who talks in this channel?")
+    form = page.get_by_role("dialog", name="Who talks here?")
     send = page.get_by_role("button", name="Send", exact=True)
     press_until(send.click, lambda: expect(form).to_be_visible(timeout=PRESS_MS))
     form.get_by_label("Name").fill(name)

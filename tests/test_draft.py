@@ -56,11 +56,13 @@ class Speaking(ScriptedEngine):
 
 
 @asynccontextmanager
-async def speaking(store: Store, settings: Settings, seconds: float) -> AsyncIterator[tuple[World, Speaking]]:
+async def speaking(
+    store: Store, settings: Settings, seconds: float, *, webhooks: bool = False
+) -> AsyncIterator[tuple[World, Speaking]]:
     waits = Waits()
     engine = Speaking(seconds, waits)
     # The typing indicator sleeps for 5 s, which is beyond what the simulation waits for.
-    async with world(store, settings, engine, settle_timeout=4, waits=waits) as here:
+    async with world(store, settings, engine, settle_timeout=4, waits=waits, webhooks=webhooks) as here:
         await here.seat(VERA)
         yield here, engine
 

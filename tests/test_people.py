@@ -92,7 +92,8 @@ async def test_forgetting_leaves_no_word_in_any_table_file_or_log(
     lived: Store, settings: Settings, file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG")
-    own = Persona(f"{CANARY}bird", f"I am a {CANARY}.", (f"I sing like a {CANARY}.",), f"{CANARY}!")
+    picture = f"https://{CANARY}.example/bird.png"
+    own = Persona(f"{CANARY}bird", f"I am a {CANARY}.", (f"I sing like a {CANARY}.",), f"{CANARY}!", avatar_url=picture)
     kept = lived.library.create(Spot(Scope.ME, GUS), own, GUS)
     lived.library.edit(kept.id, Persona(f"{CANARY}bird", f"I was a {CANARY}."), GUS)
     lived.seating.seat(Spot(Scope.ME, GUS), kept.id, GUS)
@@ -269,11 +270,11 @@ class Waiting(ScriptedEngine):
 
 
 def answering(chat: Chat, heard: Heard, delivered: list[str]) -> asyncio.Task[None]:
-    async def deliver(text: str) -> AsyncIterator[int]:
+    async def deliver(_persona: Persona, text: str) -> AsyncIterator[int]:
         delivered.append(text)
         yield heard.message_id + 1
 
-    return asyncio.create_task(chat.answer(heard, addressed=True, thinking=nullcontext(), deliver=deliver))
+    return asyncio.create_task(chat.answer(heard, addressed=True, thinking=nullcontext, deliver=deliver))
 
 
 async def test_forgetting_ends_replies_that_are_being_written_or_wait(

@@ -52,3 +52,36 @@ def test_what_is_too_much_or_nothing_is_refused_with_the_count(
 )
 def test_facts_are_read_one_a_line_or_as_sentences(typed: str, facts: tuple[str, ...]) -> None:
     assert split_facts(typed) == facts
+
+
+def test_a_picture_is_an_address_that_discord_can_open() -> None:
+    address = "https://cdn.example.org/a/vera.png?size=128"
+    assert make_persona("Vera", "x", avatar_url=f" {address} ").avatar_url == address
+    assert make_persona("Vera", "x").avatar_url == ""
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://example.org/a.png",
+        "example.org/a.png",
+        "https://",
+        "https://localhost/a.png",
+        "https://user:secret@example.org/a.png",
+        "https://example.org/a b.png",
+        "https://[half/a.png",
+        "javascript:alert(1)",
+        "data:image/png;base64,AAAA",
+        "https://exämple.org/a.png",
+    ],
+)
+def test_a_picture_that_is_none_is_refused(address: str) -> None:
+    with pytest.raises(InputError, match="must be the address of an image"):
+        make_persona("Vera", "x", avatar_url=address)
+
+
+def test_an_address_that_is_too_long_is_refused_with_the_count() -> None:
+    address = "https://example.org/" + "a" * 481
+    with pytest.raises(InputError, match="has 501 characters; 500"):
+        make_persona("Vera", "x", avatar_url=address)
+    assert make_persona("Vera", "x", avatar_url=address[:-1]).avatar_url == address[:-1]

@@ -29,7 +29,7 @@ async def talk(chat: Chat, *texts: str) -> None:
     await chat.start()
     await chat.cast.put(PLACE, Scope.CHANNEL, VERA)
     for number, text in enumerate(texts, 1):
-        await chat.answer(Heard(number, PLACE, "Gus", text), thinking=nullcontext(), deliver=Sent())
+        await chat.answer(Heard(number, PLACE, "Gus", text), thinking=nullcontext, deliver=Sent())
 
 
 @pytest.mark.model

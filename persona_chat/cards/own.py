@@ -1,7 +1,7 @@
 """What this program writes into a card for itself, so that a persona comes back as it was.
 
-`extensions.persona_chat` holds `about` and `facts`. The description beside them is what other programs show and edit;
-once it says something else, it is the newer one.
+`extensions.persona_chat` holds `about`, `facts` and what a card has no field for. The description beside them is what
+other programs show and edit; once it says something else, it is the newer one.
 """
 
 from typing import Any
@@ -15,7 +15,12 @@ KEY = "persona_chat"
 
 def own_fields(persona: Persona) -> dict[str, Any]:
     """Return what goes into the extension."""
-    return {"about": persona.about, "facts": list(persona.facts), "age_restricted": persona.age_restricted}
+    return {
+        "about": persona.about,
+        "facts": list(persona.facts),
+        "age_restricted": persona.age_restricted,
+        "avatar_url": persona.avatar_url,
+    }
 
 
 def described(persona: Persona) -> str:
@@ -31,10 +36,13 @@ def own_persona(card: Card) -> Persona | None:
     about, facts, adult = fields.get("about"), fields.get("facts"), fields.get("age_restricted", False)
     if not isinstance(about, str) or not isinstance(facts, list) or not all(isinstance(fact, str) for fact in facts):
         return None
-    if card.personality.strip():
+    avatar_url = fields.get("avatar_url", "")
+    if card.personality.strip() or not isinstance(avatar_url, str):
         return None
     try:
-        persona = make_persona(card.name, about, facts, card.first_mes, age_restricted=adult is True)
+        persona = make_persona(
+            card.name, about, facts, card.first_mes, age_restricted=adult is True, avatar_url=avatar_url
+        )
     except InputError:
         return None
     # Other programs may change line ends.

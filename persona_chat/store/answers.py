@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Select, delete, func, select, update
 
 from persona_chat.dialogue import Dialogue, Speaker, Turn
 from persona_chat.persona import Persona
-from persona_chat.store.library import Begin
+from persona_chat.store.library import WORDS, Begin, persona_of
 from persona_chat.store.statements import Statements
 from persona_chat.store.tables import ANSWERED, CLAIMED, DELETED, Messages, Replies, Revisions, SentParts
 
@@ -181,7 +181,7 @@ def _answer(connection: Connection, asked: Any) -> Answer:
         Replies.revision_id,
         Revisions.persona_id,
         Revisions.number.label("revision"),
-        *(Revisions.name, Revisions.about, Revisions.facts, Revisions.greeting, Revisions.age_restricted),
+        *WORDS,
     )
     query = (
         select(*columns)
@@ -209,7 +209,7 @@ def _answer(connection: Connection, asked: Any) -> Answer:
             Version(
                 row.number,
                 row.text,
-                Persona(row.name, row.about, tuple(row.facts), row.greeting, row.age_restricted),
+                persona_of(row),
                 row.revision,
                 row.revision_id,
                 row.adapter,

@@ -71,7 +71,7 @@ def persona(connection: Connection, persona_id: int) -> None:
     connection.execute(delete(Seats).where(Seats.persona_id == persona_id))
     theirs = Revisions.persona_id == persona_id
     connection.execute(delete(Revisions).where(theirs, ~exists().where(Replies.revision_id == Revisions.id)))
-    nothing: dict[str, Any] = {"name": "", "about": "", "facts": [], "greeting": "", "by": None}
+    nothing: dict[str, Any] = {"name": "", "about": "", "facts": [], "greeting": "", "avatar_url": "", "by": None}
     left = connection.execute(update(Revisions).where(theirs).values(nothing)).rowcount
     if not left:
         connection.execute(delete(Personas).where(Personas.id == persona_id))

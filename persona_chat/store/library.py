@@ -103,7 +103,7 @@ class Library:
         query = select(Revisions).where(Revisions.persona_id == persona_id).order_by(Revisions.number.desc())
         with self._reading() as connection:
             return tuple(
-                Revision(row.number, _persona(row), row.by, row.created_at) for row in connection.execute(query)
+                Revision(row.number, persona_of(row), row.by, row.created_at) for row in connection.execute(query)
             )
 
     def return_to(self, persona_id: int, number: int) -> Kept:
@@ -116,7 +116,7 @@ class Library:
                 raise InputError(f"There is no revision {number}. `/persona history` shows which there are.")
             _check_name(connection, there, row.name)
             _point(connection, persona_id, number, row.name)
-            return Kept(there.id, there.home, _persona(row), number, there.by)
+            return Kept(there.id, there.home, persona_of(row), number, there.by)
 
 
 def key_of(name: str) -> str:
@@ -154,6 +154,7 @@ def _write(connection: Connection, persona_id: int, number: int, persona: Person
             facts=list(persona.facts),
             greeting=persona.greeting,
             age_restricted=persona.age_restricted,
+            avatar_url=persona.avatar_url,
             by=by,
             created_at=_now(),
         )
@@ -162,12 +163,16 @@ def _write(connection: Connection, persona_id: int, number: int, persona: Person
 
 def current() -> Select[Any]:
     """Personas, deleted ones too, with the words that count."""
-    columns: tuple[Any, ...] = (Personas.id, Personas.home, Personas.home_id, Personas.by, Revisions.number, *_WORDS)
+    columns: tuple[Any, ...] = (Personas.id, Personas.home, Personas.home_id, Personas.by, Revisions.number, *WORDS)
     words = (Revisions.persona_id == Personas.id) & (Revisions.number == Personas.current)
     return select(*columns).join(Revisions, words)
 
 
-_WORDS = (Revisions.name, Revisions.about, Revisions.facts, Revisions.greeting, Revisions.age_restricted)
+WORDS: tuple[Any, ...] = (
+    *(Revisions.name, Revisions.about, Revisions.facts),
+    *(Revisions.greeting, Revisions.age_restricted, Revisions.avatar_url),
+)
+"""The columns that `persona_of` reads."""
 
 
 def _named(home: Spot, name: str) -> Select[Any]:
@@ -204,11 +209,12 @@ def _point(connection: Connection, persona_id: int, number: int, name: str) -> N
 
 def kept_of(row: Row[Any]) -> Kept:
     """Return the persona of a row with the columns of `current`."""
-    return Kept(row.id, Spot(Scope(row.home), row.home_id), _persona(row), row.number, row.by)
+    return Kept(row.id, Spot(Scope(row.home), row.home_id), persona_of(row), row.number, row.by)
 
 
-def _persona(row: Row[Any]) -> Persona:
-    return Persona(row.name, row.about, tuple(row.facts), row.greeting, row.age_restricted)
+def persona_of(row: Row[Any]) -> Persona:
+    """Return the words of a row with the columns WORDS."""
+    return Persona(row.name, row.about, tuple(row.facts), row.greeting, row.age_restricted, row.avatar_url)
 
 
 def _now() -> datetime:

@@ -6,11 +6,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, delete, func, select
 
-from persona_chat.persona import Persona
 from persona_chat.place import Scope
 from persona_chat.store import forgetting
 from persona_chat.store.holdings import Answered, Edit, Held, Owned, Said, Seat
-from persona_chat.store.library import Begin, Revision
+from persona_chat.store.library import Begin, Revision, persona_of
 from persona_chat.store.tables import Messages, Personas, Replies, Revisions, Seats
 from persona_chat.store.tables import People as Rows
 
@@ -199,7 +198,7 @@ def _revisions(connection: Connection, persona_id: int) -> list[Revision]:
     return [
         Revision(
             row.number,
-            Persona(row.name, row.about, tuple(row.facts), row.greeting, row.age_restricted),
+            persona_of(row),
             row.by,
             row.created_at,
         )

@@ -16,11 +16,15 @@ from persona_chat.store.tables import Personas, Seats
 
 @dataclass(frozen=True)
 class Seated:
-    """Who talks in a place: `spot` is where it was set, `revision_id` what its replies are saved under."""
+    """Who talks in a place: `spot` is where it was set, and `set_by` by whom, by Discord's id.
+
+    `revision_id` is what its replies are saved under.
+    """
 
     kept: Kept
     spot: Spot
     revision_id: int
+    set_by: int | None
 
     @property
     def persona(self) -> Persona:
@@ -75,7 +79,9 @@ class Seating:
         """Do the same inside a transaction of the store."""
         ids = {f"{scope}_id": spot.id if (spot := place.find(scope)) else None for scope in Scope}
         row = connection.execute(self._statements.seated, ids).first()
-        return None if row is None else Seated(kept_of(row), Spot(Scope(row.scope), row.spot_id), row.revision_id)
+        if row is None:
+            return None
+        return Seated(kept_of(row), Spot(Scope(row.scope), row.spot_id), row.revision_id, row.set_by)
 
     def spots(self) -> frozenset[Spot]:
         """Return every spot where somebody talks."""

@@ -25,6 +25,9 @@ channels, messages, personas, replies, revisions, seats, sent_parts = (
 )
 
 
+_WORDS = ("number", "name", "about", "facts", "greeting", "age_restricted", "avatar_url")
+
+
 class Statements:
     """Statements for one dialect; `insert` is its own. The names of parameters are those of columns, unless said."""
 
@@ -52,8 +55,9 @@ class Statements:
                 personas.c.home,
                 personas.c.home_id,
                 personas.c.by,
+                seats.c.by.label("set_by"),
                 revisions.c.id.label("revision_id"),
-                *(revisions.c[name] for name in ("number", "name", "about", "facts", "greeting", "age_restricted")),
+                *(revisions.c[name] for name in _WORDS),
             )
             .join(personas, personas.c.id == seats.c.persona_id)
             .join(

@@ -119,6 +119,7 @@ class Revisions(Base):
     age_restricted: Mapped[bool]
     by: Mapped[int | None] = mapped_column(BigInteger)
     created_at: Mapped[datetime]
+    avatar_url: Mapped[str]
 
 
 class Seats(Base):

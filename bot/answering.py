@@ -1,0 +1,104 @@
+"""A message and its answer: asked of the core, shown while it is written, sent, or told why there is none."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import discord
+
+from bot import text
+from bot.draft import Draft
+from bot.faces import Faces
+from bot.faults import DISCORD_FAULTS
+from bot.reply_view import reply_view
+from bot.telling import typing
+from persona_chat.chat import Chat
+from persona_chat.engine.reply import Wait
+from persona_chat.errors import AgeRestricted, PersonaChatError, Stopped, trace
+from persona_chat.heard import Heard
+from persona_chat.persona import Persona
+
+log = logging.getLogger(__name__)
+
+WENT_WRONG = "Something went wrong on my side. It has been noted; please try again."
+
+
+class Answering:
+    """Answers messages. What is the persona's is said with its face, what is the bot's by the bot."""
+
+    def __init__(self, chat: Chat, faces: Faces, *, stream: bool, buttons: bool, wait: Wait) -> None:
+        self._chat = chat
+        self._faces = faces
+        self._stream = stream
+        self._buttons = buttons
+        self._wait = wait
+        self.drafts = 0  # how often a draft was posted or edited
+
+    async def answer(self, message: discord.Message, heard: Heard, *, addressed: bool) -> None:
+        """Answer a message, or tell the person why not."""
+        draft = Draft(message, self._faces, self._wait, self._count_draft)
+        try:
+            await self._chat.answer(
+                heard,
+                addressed=addressed,
+                thinking=lambda persona: self._thinking(message, persona, draft),
+                follow=draft.follow,
+                deliver=lambda persona, reply: self._deliver(message, persona, reply, draft),
+            )
+        except Stopped:
+            await draft.vanish()
+        except PersonaChatError as error:
+            log.info("message %s gets no reply: %s", message.id, type(error).__name__)
+            if isinstance(error, AgeRestricted) and not addressed:
+                return  # the channel was not so when the persona was set; nobody asked for a line at every message
+            await draft.vanish()
+            await self.say(message, str(error))
+        except DISCORD_FAULTS as error:
+            # The reply is saved; the text of the error may hold what Discord was sent.
+            log.warning("the reply to message %s could not be sent: %s", message.id, type(error).__name__)
+        except Exception as error:
+            log.error("message %s could not be answered: %s", message.id, trace(error))
+            await draft.vanish()
+            await self.say(message, WENT_WRONG)
+
+    async def say(self, message: discord.Message, line: str) -> None:
+        """Tell the person something that is the bot's and not the persona's, if that can be sent at all."""
+        try:
+            await message.channel.send(
+                line,
+                reference=message.to_reference(fail_if_not_exists=False),
+                mention_author=False,
+                allowed_mentions=discord.AllowedMentions.none(),
+                nonce=f"{message.id}.e",
+            )
+        except DISCORD_FAULTS as error:
+            log.warning("message %s could not be told so: %s", message.id, type(error).__name__)
+
+    def _count_draft(self) -> None:
+        self.drafts += 1
+
+    @asynccontextmanager
+    async def _thinking(self, message: discord.Message, persona: Persona, draft: Draft) -> AsyncIterator[None]:
+        async with typing(message.channel):
+            if self._stream:
+                async with draft.showing(persona):
+                    yield
+            else:
+                yield
+
+    async def _deliver(
+        self, message: discord.Message, persona: Persona, reply: str, draft: Draft
+    ) -> AsyncIterator[int]:
+        """Send the reply to the message, further parts after it."""
+        for number, part in enumerate(text.parts(reply, persona.name)):
+            first = number == 0
+            view = reply_view() if first and self._buttons else None
+            sent = await draft.become(part, view) if first else None
+            if sent is None:
+                # A draft that could not be finished has used its nonce: Discord would give back that message.
+                nonce = f"{message.id}.{number}{'x' if first and draft.sent is not None else ''}"
+                asked = message if first else None
+                sent = await self._faces.send(
+                    message.channel, part, persona, part=number, asked=asked, nonce=nonce, view=view
+                )
+            yield sent

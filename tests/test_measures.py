@@ -101,6 +101,8 @@ def test_a_reply_repeats_itself_with_four_words_in_a_row(reply: str, repeats: bo
         (" I like tea. Persona A: And I", "I like tea.", True, True),
         (" user: hello", "user: hello", True, True),
         (" Hi, I am [name].", "Hi, I am [name].", True, True),
+        (" Hi, I am (name).", "Hi, I am (name).", True, True),
+        (" I have a dog (his name is Bo).", "I have a dog (his name is Bo).", True, False),
         (" Hi [User 1's name]!", "Hi [User 1's name]!", True, True),
         (" Hello User 1", "Hello User 1", True, True),
         (" I live in <city>.", "I live in <city>.", True, True),

@@ -54,6 +54,8 @@ def test_a_row_is_the_same_from_every_kind_of_file(tmp_path: Path, name: str) ->
     [
         ({"reference": "Nice to meet you, [user 1's name]!"}, "unfilled placeholder"),
         ({"dialogue": ["Persona A: I am User 1."]}, "unfilled placeholder"),
+        ({"reference": "Hi! My name is (name)."}, "unfilled placeholder"),
+        ({"reference": "This is (My child's name)."}, "unfilled placeholder"),
         ({"dialogue": ["Persona A: Hi.", "Persona B: Hello."]}, "not ending on Person A"),
         ({"dialogue": ["Hi there."]}, "no speaker"),
         ({"dialogue": ["Persona A:  "]}, "empty"),

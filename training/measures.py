@@ -22,7 +22,8 @@ _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 
 _OTHER_SPEAKER = re.compile(r"\bpersona [ab]\b|^\s*(?:user|assistant|system)\s*:", re.IGNORECASE)
 _PLACEHOLDER = re.compile(
-    r"[\[<{][^\]>}]*\b(?:name|user|city|place|insert|your)\b[^\]>}]*[\]>}]|\b(?:user|participant|speaker)[ _]\d",
+    r"[\[<{][^\]>}]*\b(?:name|user|city|place|insert|your)\b[^\]>}]*[\]>}]"
+    r"|\((?:[\w']+ ){0,3}(?:user)?name\)|\b(?:user|participant|speaker)[ _]\d",
     re.IGNORECASE,
 )
 

@@ -28,9 +28,11 @@ FEWEST = 20
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _LISTS = ("persona_b", "dialogue", "candidates", "contradicting")
-# Slots that were never filled: "[user 1's name]", "{name}", "User 1", "participant_2".
+# Slots that were never filled: "[user 1's name]", "{name}", "(name)", "User 1", "participant_2".
 _PLACEHOLDER = re.compile(
-    r"\[[^\]\n]{1,40}\]|[{<](?:name|user|city|place)[^}>\n]{0,20}[}>]|\b(?:user|participant|speaker)[ _]?[12]\b", re.I
+    r"\[[^\]\n]{1,40}\]|\((?:[\w']+ ){0,3}(?:user)?name\)"
+    r"|[{<](?:name|user|city|place)[^}>\n]{0,20}[}>]|\b(?:user|participant|speaker)[ _]?[12]\b",
+    re.IGNORECASE,
 )
 
 

@@ -56,7 +56,9 @@ class Product:
             return self.of_block(x)
         # A matrix product adds up in an order that depends on how many rows there are; one product a row does not.
         rows, down, up = len(x), self._exact.down, self._exact.up
-        inner = torch.bmm(x[:, None].float(), down.expand(rows, *down.shape))
+        # On Intel's CPUs a batch of one product is another order again, so a row alone is multiplied twice.
+        each = x.expand(2, -1) if rows == 1 else x
+        inner = torch.bmm(each[:, None].float(), down.expand(len(each), *down.shape))[:rows]
         product = self._multiply(x)[:, None].float()
         return torch.baddbmm(product, inner, up.expand(rows, *up.shape))[:, 0].to(x.dtype)
 

@@ -130,7 +130,7 @@ async def test_while_fifty_are_answered_the_swap_loses_nothing_and_nothing_said_
         engine.speak = speak
         for channel in (here.talk, here.other):
             about, facts = f"I am {canary}.", f"I have {canary}."
-            await here.guest.slash(channel, "persona set", name="Vera", about=about, facts=facts)
+            await here.owner.slash(channel, "persona set", name="Vera", about=about, facts=facts)
         speak()
         await here.env.settle()
         job, _ = await begin(here)

@@ -25,6 +25,7 @@ from training.fact_wording import Case, Question, fill, question, sentence
 PROBES = example_file("probes.jsonl")
 
 PAIRS = (4, 7)
+OPEN = 40  # of 100 questions, those that are not answered with yes or no
 WORDS = 25  # of an answer
 
 _SMALL_WORD = re.compile(
@@ -65,17 +66,17 @@ class FactDialogue:
         }
 
 
-def make(count: int, seed: int) -> list[dict[str, Any]]:
-    """Return `count` rows in the data set's form, the same ones for the same seed."""
-    made = dialogues(count, seed)
+def make(count: int, seed: int, open_of_100: int = OPEN) -> list[dict[str, Any]]:
+    """Return `count` rows in the data set's form, the same ones for the same seed and share of open questions."""
+    made = dialogues(count, seed, open_of_100)
     return [dialogue.row(f"rule-{seed}-{number:06}") for number, dialogue in enumerate(made)]
 
 
-def dialogues(count: int, seed: int) -> Iterator[FactDialogue]:
+def dialogues(count: int, seed: int, open_of_100: int = OPEN) -> Iterator[FactDialogue]:
     """Yield `count` dialogues. Raises InputError when the probes to leave out are not there."""
     wordings = read_wordings()
     held_out = held_out_texts(PROBES)
-    maker = _Maker(wordings, Random(seed), lambda text: normal(text) not in held_out)  # noqa: S311  not a secret
+    maker = _Maker(wordings, Random(seed), lambda text: normal(text) not in held_out, open_of_100)  # noqa: S311  not a secret
     for _ in range(count):
         yield maker.dialogue()
 
@@ -102,9 +103,9 @@ def normal(text: str) -> str:
 
 
 class _Maker:
-    def __init__(self, wordings: Wordings, rng: Random, allowed: Callable[[str], bool]) -> None:
+    def __init__(self, wordings: Wordings, rng: Random, allowed: Callable[[str], bool], open_of_100: int) -> None:
         self._wordings, self._talk, self._rng = wordings, wordings.talk, rng
-        self._allowed = allowed
+        self._allowed, self._open = allowed, open_of_100
         # Whether the last answer ended with a question to Person A.
         self._asked_back = False
         # How many more affirmed than denied answers there are, direct and indirect: the next leans the other way.
@@ -155,8 +156,10 @@ class _Maker:
         if not fresh:
             return None
         indirect = self._rng.random() < 0.4
-        yes, no = (45, 15) if self._lean[indirect] < 0 else (15, 45)
-        kinds = self._rng.choices((frozenset({"open"}), YES_KINDS, NO_KINDS), (40, yes, no))[0]
+        closed = 100 - self._open
+        yes, no = (0.75, 0.25) if self._lean[indirect] < 0 else (0.25, 0.75)
+        weights = (self._open, closed * yes, closed * no)
+        kinds = self._rng.choices((frozenset({"open"}), YES_KINDS, NO_KINDS), weights)[0]
         if "open" not in kinds:
             kinds = kinds & INDIRECT_KINDS if indirect else kinds - INDIRECT_KINDS
         fitting = [(case, ask) for case, ask in fresh if ask.kind in kinds] or fresh
@@ -241,12 +244,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m training.fact_dialogues", description=main.__doc__)
     parser.add_argument("--count", type=int, required=True, help="how many dialogues")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--open", type=int, default=OPEN, help="of 100 questions, how many want more than yes or no")
     parser.add_argument("--out", type=Path, required=True, help="a new .jsonl.gz file")
     given = parser.parse_args(arguments)
-    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in make(given.count, given.seed))
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in make(given.count, given.seed, given.open))
     # Without a time and a name inside, the same rows are the same file.
     given.out.write_bytes(gzip.compress(text.encode(), mtime=0))
-    about = {"provenance": f"made by rule (training/fact_dialogues.py, seed {given.seed})", "licence": "Apache-2.0"}
+    about = {
+        "provenance": f"made by rule (training/fact_dialogues.py, seed {given.seed}, {given.open} of 100 open)",
+        "licence": "Apache-2.0",
+    }
     source_file(given.out).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
 
 

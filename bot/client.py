@@ -5,6 +5,7 @@ import logging
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import discord
 from discord import app_commands
@@ -22,7 +23,7 @@ from bot.help import help_command
 from bot.pace import Pace, Verdict
 from bot.persona_list import RestoreButton
 from bot.personas import PersonaCommands
-from bot.places import said_at
+from bot.places import parent_of, said_at
 from bot.privacy import OPTED_OUT, PrivacyCommands, notice
 from bot.reactions import Reactions
 from bot.reply_menus import reply_menus
@@ -34,6 +35,7 @@ from persona_chat.chat import Chat
 from persona_chat.engine.reply import Wait, plainly
 from persona_chat.errors import PersonaChatError, trace
 from persona_chat.manners import set_aside
+from persona_chat.place import Place
 from persona_chat.privacy import Privacy
 from persona_chat.retraining.retraining import Retraining
 from persona_chat.rework import Rework
@@ -98,7 +100,7 @@ class PersonaBot(discord.Client):
         self.privacy = privacy
         self.admins = Admins(admin_ids)
         self.announcer = Announcer(self, retraining)
-        self.faces = Faces(self, webhooks=webhooks)
+        self.faces = Faces(self, webhooks=webhooks, several=self._several)
         self.answered = Answered(self, rework, self.faces, buttons=buttons)
         self._reactions = Reactions(self, chat.cast, rework, self.faces, self.answered)
         self._answering = Answering(chat, self.faces, stream=stream, buttons=buttons, wait=wait)
@@ -142,8 +144,9 @@ class PersonaBot(discord.Client):
             if message.guild is None:  # elsewhere they may be talking to somebody else
                 await self._answering.say(message, OPTED_OUT)
             return
-        addressed = text.addressed(message, me, self.faces.is_ours)
         place = said_at(message)
+        named = self.chat.cast.guests.named(place, message.content) is not None
+        addressed = named or text.addressed(message, me, self.faces.is_ours)
         if set_aside(message.content) or not self.chat.listening.hears(place, addressed=addressed):
             if addressed and self.chat.listening.manners(place).paused:
                 await self._answering.say(message, PAUSED)
@@ -178,6 +181,10 @@ class PersonaBot(discord.Client):
     async def on_raw_reaction_add(self, payload: discord.RawReactionActionEvent) -> None:
         """Some reactions to a reply say what to do with it."""
         await self._reactions.added(payload)
+
+    def _several(self, channel: Any) -> bool:
+        """Whether more than one persona talks there."""
+        return bool(self.chat.cast.guests.at(Place(channel.id, 0, parent_id=parent_of(channel))))
 
     async def _deleted(self, message_ids: tuple[int, ...]) -> None:
         for message_id in message_ids:

@@ -12,6 +12,7 @@ FOR_PLACE = (
     "for a channel Manage Channels, for a thread Manage Threads or its owner, for the server Manage Server, "
     "for oneself everybody"
 )
+FOR_GUESTS = "for a channel Manage Channels, for a thread Manage Threads or its owner"
 MAKERS = "Manage Channels or Manage Server; for oneself everybody"
 CHANGERS = "who made it, or Manage Server"
 CHANNEL_MANAGERS = "Manage Channels, or the thread's owner"

@@ -7,6 +7,7 @@ import discord
 from discord import app_commands
 
 from bot.command_table import ALL, CHANNEL_MANAGERS, EVERYBODY, YOU, says
+from bot.guests import NO_GUEST, guest_choices
 from bot.places import place_of
 from bot.rights import NotAllowed
 from persona_chat.chat import Chat
@@ -85,9 +86,14 @@ class ChatCommands(app_commands.Group):
         await interaction.response.send_message("I remember again what was said here before the reset.")
 
     @app_commands.command(name="context", extras=says(EVERYBODY, YOU))
-    async def context(self, interaction: discord.Interaction) -> None:
+    @app_commands.describe(guest="Of which guest; without it, of who was set here")
+    async def context(self, interaction: discord.Interaction, guest: str | None = None) -> None:
         """Show exactly what I read before the next message, to you alone."""
-        prompt, remembered = await self._rework.context(place_of(interaction))
+        place = place_of(interaction)
+        guest_id = self._chat.cast.guests.named(place, guest) if guest else None
+        if guest and guest_id is None:
+            raise InputError(NO_GUEST.format(name=discord.utils.escape_markdown(guest)))
+        prompt, remembered = await self._rework.context(place, guest_id)
         earlier = prompt.turns - 1
         left = f", {remembered - earlier} older ones do not fit" if remembered > earlier else ""
         await interaction.response.send_message(
@@ -96,6 +102,10 @@ class ChatCommands(app_commands.Group):
             file=discord.File(io.BytesIO(prompt.text.encode()), "context.txt"),
             ephemeral=True,
         )
+
+    @context.autocomplete("guest")
+    async def _guests(self, interaction: discord.Interaction, written: str) -> list[app_commands.Choice[str]]:
+        return guest_choices(self._chat.cast, interaction, written)
 
     async def _pause(self, interaction: discord.Interaction, *, paused: bool) -> None:
         place = managed(interaction)

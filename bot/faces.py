@@ -7,6 +7,7 @@ the bot speaks itself, and the name leads the line. It knows Discord, and nothin
 import asyncio
 import logging
 from collections import OrderedDict, defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,10 +41,14 @@ class _Flight:
 
 
 class Faces:
-    """Speaks for personas. With `webhooks` off the bot says everything itself, as itself."""
+    """Speaks for personas. With `webhooks` off the bot says everything itself, as itself.
 
-    def __init__(self, client: discord.Client, *, webhooks: bool) -> None:
+    `several` says whether more than one persona talks in a channel.
+    """
+
+    def __init__(self, client: discord.Client, *, webhooks: bool, several: Callable[[Any], bool]) -> None:
         self._client = client
+        self._several = several
         self._on = webhooks
         self._webhooks = Webhooks(client, make=webhooks)
         self._locks: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -217,9 +222,10 @@ class Faces:
     def _lead(self, channel: Any, persona: Persona, part: int) -> str:
         """The name before what the bot says for the persona, where it may speak for several."""
         home = home_of(channel)
-        if not self._on or part or home is None or persona.name.casefold() == home.guild.me.display_name.casefold():
-            return ""
-        return text.leading(persona.name)
+        me = self._client.user if home is None else home.guild.me
+        shown = me is not None and persona.name.casefold() == me.display_name.casefold()
+        alone = (not self._on or home is None) and not self._several(channel)
+        return "" if part or shown or alone else text.leading(persona.name)
 
 
 def _whom(channel: Any, asked: discord.Message | None) -> str:

@@ -81,10 +81,14 @@ class Setting:
             embed=portrait(kept.persona),
         )
         came = before is None or before.id != kept.id
-        if came and kept.persona.greeting and scope in (Scope.CHANNEL, Scope.THREAD):
-            greeting = shortened(kept.persona.greeting, 2000)
-            if await self._faces.put_on(interaction.channel, greeting, kept.persona) is None:
-                await interaction.followup.send(greeting, allowed_mentions=discord.AllowedMentions.none())
+        if came and scope in (Scope.CHANNEL, Scope.THREAD):
+            await self.greet(interaction, kept.persona)
+
+    async def greet(self, interaction: discord.Interaction, persona: Persona) -> None:
+        """Let a newcomer say its greeting, if it has one. The command was answered before."""
+        greeting = shortened(persona.greeting, 2000)
+        if greeting and await self._faces.put_on(interaction.channel, greeting, persona) is None:
+            await interaction.followup.send(greeting, allowed_mentions=discord.AllowedMentions.none())
 
 
 def set_line(scope: Scope, before: Kept | None, kept: Kept) -> str:

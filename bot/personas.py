@@ -7,6 +7,7 @@ from discord import app_commands
 
 from bot.command_table import ALL, CHANGERS, EVERYBODY, FOR_PLACE, MAKERS, YOU, says
 from bot.faces import Faces
+from bot.guests import GuestCommands, besides
 from bot.persona_cards import export_card, import_card
 from bot.persona_draft import PersonaDraft, answer_trial
 from bot.persona_form import NO_AVATAR, PersonaForm, Typed, changed, typed
@@ -51,6 +52,7 @@ class PersonaCommands(app_commands.Group):
         self._chat = chat
         self._cast = chat.cast
         self._setting = Setting(self._cast, faces, note, first)
+        self.add_command(GuestCommands(self._cast, self._setting, self._named, self._choices))
 
     @app_commands.command(name="set", extras=says(FOR_PLACE, ALL))
     @app_commands.describe(
@@ -93,10 +95,11 @@ class PersonaCommands(app_commands.Group):
             kept, where = await self._named(place, name), None
         else:
             seated = await self._cast.seated(place)
+            also = besides(self._cast.guests.at(place))
             if seated is None:
-                await interaction.response.send_message(NOBODY, ephemeral=True)
+                await interaction.response.send_message(also or NOBODY, ephemeral=True)
                 return
-            kept, where = seated.kept, came_from(seated.spot)
+            kept, where = seated.kept, " ".join(filter(None, (came_from(seated.spot), also)))
         await interaction.response.send_message(where, embed=portrait(kept.persona), ephemeral=True)
 
     @app_commands.command(name="clear", extras=says(FOR_PLACE, ALL))
@@ -237,6 +240,9 @@ class PersonaCommands(app_commands.Group):
     @delete.autocomplete("name")
     @export.autocomplete("name")
     async def _names(self, interaction: discord.Interaction, written: str) -> list[app_commands.Choice[str]]:
+        return await self._choices(interaction, written)
+
+    async def _choices(self, interaction: discord.Interaction, written: str) -> list[app_commands.Choice[str]]:
         place = place_of(interaction)
         names = [
             kept.persona.name + (_MINE if kept.home == place.mine and place.guild_id is not None else "")

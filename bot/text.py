@@ -50,6 +50,7 @@ def heard(message: discord.Message, me: discord.abc.User) -> Heard:
         place=said_at(message),
         speaker_name=encodable(message.author.display_name),
         text=" ".join(encodable(_with_names(raw, message)).split()),
+        answers=message.reference.message_id if message.reference is not None else None,
     )
 
 

@@ -5,8 +5,10 @@ from collections.abc import Iterable
 
 from persona_chat.engine.reply import ReplyEngine
 from persona_chat.errors import AgeRestricted, InputError, PersonaGone
+from persona_chat.guests import Guests
 from persona_chat.persona import Persona
 from persona_chat.place import Place, Scope, Spot
+from persona_chat.store.guests import Guest
 from persona_chat.store.library import Kept, Revision
 from persona_chat.store.seating import Seated
 from persona_chat.store.store import Store
@@ -16,17 +18,22 @@ _WITH_AGE = (Scope.THREAD, Scope.CHANNEL)
 
 
 class Cast:
-    """What can be done with personas. A persona that does not fit the prompt is never kept."""
+    """What can be done with personas. A persona that does not fit the prompt is never kept.
+
+    `guests` are those that talk somewhere besides.
+    """
 
     def __init__(self, store: Store, engine: ReplyEngine) -> None:
         self._library, self._seating = store.library, store.seating
+        self.guests = Guests(store.guests)
         self._engine = engine
         self._on: frozenset[Spot] = frozenset()
         self._changing = asyncio.Lock()  # what is set and what is on never differ
 
     async def start(self) -> None:
-        """Read where somebody talks. Call once, before anything else."""
+        """Read where somebody talks. Call it before anything else."""
         self._on = await asyncio.to_thread(self._seating.spots)
+        await self.guests.look_again()
 
     async def look_again(self) -> None:
         """Read that anew, after somebody's personas were forgotten."""
@@ -62,6 +69,7 @@ class Cast:
         async with self._changing:
             kept = await asyncio.to_thread(self._seating.put, spot, home, persona, place.person_id)
             self._on |= {spot}
+            await self.guests.look_again()
         return kept
 
     async def seat(self, place: Place, scope: Scope, kept: Kept) -> None:
@@ -81,6 +89,12 @@ class Cast:
             self._on -= {spot}
         return before
 
+    async def invite(self, place: Place, scope: Scope, kept: Kept, trigger: str) -> Guest:
+        """Let a persona answer there when it is called. Raises InputError, and AgeRestricted."""
+        check_age(place, kept.persona)
+        async with self._changing:
+            return await self.guests.invite(spot_of(place, scope), kept, trigger, place.person_id)
+
     async def create(self, home: Spot, persona: Persona, by: int) -> Kept:
         """Keep a new persona. Raises NameTaken and PersonaTooLong."""
         await self.check(persona)
@@ -89,7 +103,10 @@ class Cast:
     async def edit(self, kept: Kept, persona: Persona, by: int) -> Kept:
         """Give it other words, from the next reply on. Raises NameTaken, PersonaGone and PersonaTooLong."""
         await self.check(persona)
-        return await asyncio.to_thread(self._library.edit, kept.id, persona, by)
+        async with self._changing:
+            edited = await asyncio.to_thread(self._library.edit, kept.id, persona, by)
+            await self.guests.look_again()
+        return edited
 
     async def search(self, home: Spot, name: str) -> Kept | None:
         """Return the home's persona of that name, however it is written."""
@@ -117,14 +134,14 @@ class Cast:
         """Take a persona away from everywhere; whether it was still there. What was said stays."""
         async with self._changing:
             there = await asyncio.to_thread(self._library.delete, kept.id)
-            self._on = await asyncio.to_thread(self._seating.spots)
+            await self.start()
         return there
 
     async def restore(self, persona_id: int) -> Kept:
         """Bring a deleted persona back to where it was. Raises NameTaken when its name is used again."""
         async with self._changing:
             kept = await asyncio.to_thread(self._library.restore, persona_id)
-            self._on = await asyncio.to_thread(self._seating.spots)
+            await self.start()
         return kept
 
     async def revisions(self, kept: Kept) -> tuple[Revision, ...]:
@@ -138,7 +155,10 @@ class Cast:
             if not earlier:
                 raise InputError(f"{kept.persona.name} has no earlier words. `/persona history` shows all.")
             number = earlier[0]
-        return await asyncio.to_thread(self._library.return_to, kept.id, number)
+        async with self._changing:
+            returned = await asyncio.to_thread(self._library.return_to, kept.id, number)
+            await self.guests.look_again()
+        return returned
 
 
 def spot_of(place: Place, scope: Scope) -> Spot:

@@ -13,6 +13,7 @@ from persona_chat.cast import Cast, check_age
 from persona_chat.dialogue import Dialogue, Speaker, Turn
 from persona_chat.engine.reply import Follow, Prompt, Reply, ReplyEngine, ReplyRequest, Wait, plainly, stopped_at
 from persona_chat.errors import EngineBusy, InputError, PersonaChatError, Stopped
+from persona_chat.guests import Called, answers_to, called
 from persona_chat.heard import Heard
 from persona_chat.listening import Listening
 from persona_chat.persona import Persona
@@ -171,12 +172,34 @@ class Chat:
 
     async def _asked(self, heard: Heard) -> tuple[Seated, ReplyRequest]:
         """Who answers, and what the engine is asked."""
-        seated, past = await asyncio.to_thread(self._store.talk, heard.place, self._settings.history_turns)
+        talk, turns = self._store.talk, self._settings.history_turns
+        seated, past = await asyncio.to_thread(talk, heard.place, turns, await self._called(heard))
         if seated is None:
             raise InputError(NO_PERSONA)
         check_age(heard.place, seated.persona)
         request = self.request(seated.persona, (*past, Turn(Speaker.A, heard.text, heard.speaker_name)), heard.place)
         return seated, request
+
+    async def _called(self, heard: Heard) -> int | None:
+        """The guest that is to answer; None for whoever was set there.
+
+        It is the one who is called by name, else whose message this replies to; where nobody was set, the first guest.
+        """
+        guests = self.cast.guests.at(heard.place)
+        if not guests:
+            return None
+        ids = [guest.persona_id for guest in guests]
+        host = await self.cast.seated(heard.place)
+        everybody = [answers_to(guest) for guest in guests]
+        if host is not None:
+            everybody.append(Called(host.kept.id, (host.persona.name,)))
+        wanted = called(heard.text, everybody)
+        if wanted is None and heard.answers is not None:
+            before = await asyncio.to_thread(self._store.answers.find, heard.answers)
+            wanted = None if before is None else before.persona_id
+        if wanted not in ids and host is None:
+            wanted = ids[0]
+        return wanted if wanted in ids else None
 
     def request(self, persona: Persona, dialogue: Dialogue, place: Place) -> ReplyRequest:
         """Return what an engine is asked, with a seed of its own, so that it can be asked the same again."""

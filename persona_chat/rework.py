@@ -109,12 +109,12 @@ class Rework:
         """Remember again what the last reset put away; whether there was something."""
         return await asyncio.to_thread(self._store.manners.remember, place.channel_id)
 
-    async def context(self, place: Place) -> tuple[Prompt, int]:
+    async def context(self, place: Place, guest_id: int | None = None) -> tuple[Prompt, int]:
         """Return what the model would read with the next message, and how many turns are remembered.
 
-        Raises InputError where nobody talks.
+        That is for who was set there, or for a guest. Raises InputError where nobody talks.
         """
-        seated, past = await asyncio.to_thread(self._store.talk, place, self._settings.history_turns)
+        seated, past = await asyncio.to_thread(self._store.talk, place, self._settings.history_turns, guest_id)
         if seated is None:
             raise InputError("Nobody talks here. Set a persona with `/persona set`.")
         request = self._chat.request(seated.persona, (*past, Turn(Speaker.A, "…")), place)

@@ -9,7 +9,18 @@ import discord
 import pytest
 from simcord.results import InteractionResult
 
-from bot.command_table import ADMINS, ASKERS, CHANGERS, CHANNEL_MANAGERS, EVERYBODY, FOR_PLACE, MAKERS, YOU, rows
+from bot.command_table import (
+    ADMINS,
+    ASKERS,
+    CHANGERS,
+    CHANNEL_MANAGERS,
+    EVERYBODY,
+    FOR_GUESTS,
+    FOR_PLACE,
+    MAKERS,
+    YOU,
+    rows,
+)
 from persona_chat.persona import Persona
 from persona_chat.settings import Settings
 from persona_chat.store.store import Store
@@ -26,6 +37,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "persona undo": {"name": "Vera"},
     "persona delete": {"name": "Vera"},
     "persona export": {"name": "Vera"},
+    "persona guest invite": {"name": "Vera"},
+    "persona guest dismiss": {"name": "Vera"},
     "persona import": {"file": ("card.json", json.dumps({"name": "Kit", "description": "I am a fox."}).encode())},
     "chat mode": {"answer": "every"},
     "adapter use": {"name": "none"},
@@ -36,6 +49,7 @@ PEOPLE = ("admin", "server manager", "channel manager", "moderator", "member", "
 MAY: dict[str, set[str]] = {
     EVERYBODY: set(PEOPLE),
     FOR_PLACE: {"channel manager", "direct message"},
+    FOR_GUESTS: {"channel manager", "direct message"},
     MAKERS: {"server manager", "channel manager", "direct message"},
     CHANGERS: {"server manager", "direct message"},
     CHANNEL_MANAGERS: {"channel manager", "direct message"},
@@ -53,7 +67,7 @@ REFUSALS = (
 
 NAMES = [
     *(f"persona {name}" for name in ("set", "show", "clear", "list", "create", "edit", "test", "history", "undo")),
-    *(f"persona {name}" for name in ("delete", "import", "export")),
+    *(f"persona {name}" for name in ("delete", "import", "export", "guest invite", "guest dismiss")),
     *(f"privacy {name}" for name in ("show", "export", "forget", "opt-out", "opt-in")),
     *(f"chat {name}" for name in ("mode", "pause", "resume", "reset", "undo", "context")),
     *("status", "help"),

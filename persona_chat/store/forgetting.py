@@ -12,6 +12,7 @@ from persona_chat.store.library import Begin
 from persona_chat.store.tables import (
     DELETED,
     KNOWN,
+    Guests,
     Jobs,
     Messages,
     Personas,
@@ -68,7 +69,8 @@ def some(writing: Begin, which: ColumnElement[bool], words: Words) -> bool:
 
 def persona(connection: Connection, persona_id: int) -> None:
     """Let go of a persona, wherever it talks. Words that answered other people stay as empty ones."""
-    connection.execute(delete(Seats).where(Seats.persona_id == persona_id))
+    for table in (Seats, Guests):
+        connection.execute(delete(table).where(table.persona_id == persona_id))
     theirs = Revisions.persona_id == persona_id
     connection.execute(delete(Revisions).where(theirs, ~exists().where(Replies.revision_id == Revisions.id)))
     nothing: dict[str, Any] = {"name": "", "about": "", "facts": [], "greeting": "", "avatar_url": "", "by": None}
@@ -104,7 +106,7 @@ def marks(connection: Connection, person_id: int) -> int:
     What they wrote for a server's personas is the server's, and stays.
     """
     count = connection.execute(delete(Seats).where(Seats.scope == Scope.ME, Seats.spot_id == person_id)).rowcount
-    for table in (Personas, Revisions, Seats):
+    for table in (Personas, Revisions, Seats, Guests):
         count += connection.execute(update(table).where(table.by == person_id).values(by=None)).rowcount
     # Whoever asked for a retraining that is under way is told how it goes.
     asked = update(Jobs).where(Jobs.requested_by == person_id, Jobs.slot.is_(None))

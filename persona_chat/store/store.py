@@ -18,6 +18,7 @@ from persona_chat.place import Place
 from persona_chat.store import backup, services
 from persona_chat.store.answers import Answers, exchanges
 from persona_chat.store.database import for_reading, scrub, sqlite_file
+from persona_chat.store.guests import GuestBook, guest_in
 from persona_chat.store.jobs import Jobs
 from persona_chat.store.library import Library
 from persona_chat.store.manners import MannersStore
@@ -32,9 +33,9 @@ class Store:
     """The memory behind a database that `schema.upgrade` has brought up to date.
 
     Verbs that write are safe to run twice: a cancelled caller cannot know whether the first time counted.
-    `jobs` has those about retrainings, `library` those about personas, `seating` those about where they talk, `answers`
-    those about what was said already, `manners` those about how the bot behaves in a channel, and `people` those about
-    what is kept of people.
+    `jobs` has those about retrainings, `library` those about personas, `seating` those about where they talk, `guests`
+    those about who is invited there besides, `answers` those about what was said already, `manners` those about how
+    the bot behaves in a channel, and `people` those about what is kept of people.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -51,15 +52,19 @@ class Store:
         self.answers = Answers(self._reading.begin, self._writing, insert, self._statements)
         self.people = People(self._reading.begin, self._writing, insert, self._scrub)
         self.seating = Seating(self._reading.begin, self._writing, insert, self._statements, self.library)
+        self.guests = GuestBook(self._reading.begin, self._writing, insert)
 
-    def talk(self, place: Place, limit: int) -> tuple[Seated | None, Dialogue]:
+    def talk(self, place: Place, limit: int, guest_id: int | None = None) -> tuple[Seated | None, Dialogue]:
         """Return who talks in this place to this person, and the newest whole exchanges in at most `limit` turns.
+
+        With `guest_id` that is the guest, and who was set there only where this one has left.
 
         A persona remembers what it said in the channel itself, oldest first: A, B, A, B, … Other words keep the talk,
         another persona begins its own, and the first one goes on when it returns. Empty where nobody talks.
         """
         with self._reading.begin() as connection:
-            seated = self.seating.seated_in(connection, place)
+            guest = guest_in(connection, place, guest_id) if guest_id is not None else None
+            seated = guest or self.seating.seated_in(connection, place)
             if seated is None:
                 return None, ()
             return seated, exchanges(connection, self._statements, place.channel_id, seated.kept.id, limit)

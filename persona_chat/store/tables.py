@@ -135,6 +135,20 @@ class Seats(Base):
     updated_at: Mapped[datetime]
 
 
+class Guests(Base):
+    """Who else talks in a thread or channel: personas that answer when their name, or `trigger`, is said."""
+
+    __tablename__ = "guests"
+    __table_args__ = (CheckConstraint("scope IN ('thread', 'channel')", name="scope"), Index(None, "persona_id"))
+
+    scope: Mapped[str] = mapped_column(String(16), primary_key=True)
+    spot_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    persona_id: Mapped[int] = mapped_column(ForeignKey("personas.id"), primary_key=True, autoincrement=False)
+    trigger: Mapped[str]
+    by: Mapped[int | None] = mapped_column(BigInteger)
+    invited_at: Mapped[datetime]
+
+
 class Messages(Base):
     """What people said to the bot. `message_id` is Discord's and claimed once; `id` is ours and the order.
 

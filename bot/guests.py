@@ -1,0 +1,104 @@
+"""`/persona guest`: personas that talk in a channel besides, when they are called."""
+
+from collections.abc import Awaitable, Callable
+
+import discord
+from discord import app_commands
+
+from bot.command_table import ALL, FOR_GUESTS, says
+from bot.persona_set import Setting, nearest
+from bot.places import place_of
+from bot.portrait import called
+from bot.rights import check_set
+from persona_chat.cast import Cast
+from persona_chat.errors import InputError
+from persona_chat.guests import TRIGGER_CHARACTERS
+from persona_chat.persona import NAME_CHARACTERS
+from persona_chat.place import Place
+from persona_chat.store.guests import Guest
+from persona_chat.store.library import Kept
+
+NO_GUEST = "There is no guest called {name} here."
+
+Named = Callable[[Place, str], Awaitable[Kept]]
+Choices = Callable[[discord.Interaction, str], Awaitable[list[app_commands.Choice[str]]]]
+
+
+class GuestCommands(app_commands.Group):
+    """Whoever may set a persona for the channel, or the thread, may invite others. `named` finds personas by name."""
+
+    def __init__(self, cast: Cast, setting: Setting, named: Named, choices: Choices) -> None:
+        super().__init__(name="guest", description="Personas that talk here besides, when they are called")
+        self._cast = cast
+        self._setting = setting
+        self._named = named
+        self._choices = choices
+
+    @app_commands.command(name="invite", extras=says(FOR_GUESTS, ALL))
+    @app_commands.describe(name="Whom", trigger="A word that it answers to as well, such as a nickname")
+    async def invite(
+        self,
+        interaction: discord.Interaction,
+        name: app_commands.Range[str, 1, NAME_CHARACTERS + 20],
+        trigger: app_commands.Range[str, 1, TRIGGER_CHARACTERS] | None = None,
+    ) -> None:
+        """Let one more persona answer here, when somebody says its name or replies to it."""
+        place = place_of(interaction)
+        check_set(interaction, place, nearest(place))
+        kept = await self._named(place, name)
+        before = self._cast.guests.at(place)
+        guest = await self._cast.invite(place, nearest(place), kept, trigger or "")
+        await interaction.response.defer(thinking=True)
+        already = " already" if guest in before else ""
+        line = f"**{called(kept.persona)}** is{already} a guest here. {answers_line(guest)}"
+        await interaction.edit_original_response(content=line)
+        if guest.persona_id not in [one.persona_id for one in before]:
+            await self._setting.greet(interaction, kept.persona)
+
+    @app_commands.command(name="dismiss", extras=says(FOR_GUESTS, ALL))
+    @app_commands.describe(name="Whom")
+    async def dismiss(
+        self, interaction: discord.Interaction, name: app_commands.Range[str, 1, NAME_CHARACTERS + 20]
+    ) -> None:
+        """Let a guest go; what it said is kept for when it returns."""
+        place = place_of(interaction)
+        check_set(interaction, place, nearest(place))
+        guest = await self._cast.guests.dismiss(place, name)
+        shown = discord.utils.escape_markdown(name if guest is None else guest.name)
+        if guest is None:
+            raise InputError(NO_GUEST.format(name=shown))
+        await interaction.response.send_message(f"**{shown}** has left. What it said here it will remember.")
+
+    @invite.autocomplete("name")
+    async def _all(self, interaction: discord.Interaction, written: str) -> list[app_commands.Choice[str]]:
+        return await self._choices(interaction, written)
+
+    @dismiss.autocomplete("name")
+    async def _here(self, interaction: discord.Interaction, written: str) -> list[app_commands.Choice[str]]:
+        return guest_choices(self._cast, interaction, written)
+
+
+def guest_choices(cast: Cast, interaction: discord.Interaction, written: str) -> list[app_commands.Choice[str]]:
+    """The guests of the place whose names fit what was written so far."""
+    names = [
+        guest.name for guest in cast.guests.at(place_of(interaction)) if written.casefold() in guest.name.casefold()
+    ]
+    return [app_commands.Choice(name=name, value=name) for name in names]
+
+
+def answers_line(guest: Guest) -> str:
+    """What a guest answers to."""
+    also = f" or “{discord.utils.escape_markdown(guest.trigger)}”" if guest.trigger else ""
+    return f"It answers to “{discord.utils.escape_markdown(guest.name)}”{also}, and to replies."
+
+
+def besides(guests: tuple[Guest, ...]) -> str:
+    """Who else is here, in a line."""
+    if not guests:
+        return ""
+    names = ", ".join(
+        f"**{discord.utils.escape_markdown(guest.name)}**"
+        + (f" (“{discord.utils.escape_markdown(guest.trigger)}”)" if guest.trigger else "")
+        for guest in guests
+    )
+    return f"Also here, when called: {names}."

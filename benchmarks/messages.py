@@ -33,7 +33,7 @@ async def started(folder: Path, channels: int) -> AsyncIterator[tuple[World, lis
     url = default_url(folder)
     upgrade(url)
     store = Store(open_database(url))
-    settings = Settings(_env_file=None, data_dir=folder, base="embedded", channel_queue=10_000)  # type: ignore[call-arg]
+    settings = Settings(_env_file=None, data_dir=folder, base="embedded", channel_queue=10_000, burst_s=0)  # type: ignore[call-arg]
     try:
         async with world(store, settings, settle_timeout=120) as here:
             ids = [here.guild.create_text_channel(f"talk-{number}").id for number in range(channels)]

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 from weakref import WeakValueDictionary
 
+from persona_chat.bursts import Burst, Bursts, together
 from persona_chat.cast import Cast, check_age
 from persona_chat.dialogue import Dialogue, Speaker, Turn
 from persona_chat.engine.reply import Follow, Prompt, Reply, ReplyEngine, ReplyRequest, Wait, plainly, stopped_at
@@ -64,6 +65,7 @@ class Chat:
         self._locks: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
         self._waiting: Counter[int] = Counter()
         self._begun: dict[int, _Begun] = {}
+        self._bursts = Bursts()
 
     async def start(self) -> None:
         """Read where somebody talks, and how. Call once, before anything else."""
@@ -96,7 +98,8 @@ class Chat:
         """Answer a message once and for ever: a replayed event is passed over.
 
         `addressed` messages are for us wherever they stand; others only where the channel is on, when it is
-        their turn.
+        their turn. What one person says right after the other is answered together: Stopped is raised for all
+        but the last.
 
         The reply is saved before `deliver` sends it. `thinking` is entered while the model works, and `follow` is told
         how the reply comes along. Raises PersonaChatError with a line for the person when there is no reply to give,
@@ -117,6 +120,17 @@ class Chat:
 
         With `keep` what is there of it is the reply; without, as when the question is taken back, there is none.
         """
+        if keep:
+            self._bursts.close(message_id)
+        else:
+            self._bursts.drop(message_id)
+        return self._stop(message_id, keep=keep)
+
+    def rephrase(self, message_id: int, text: str) -> None:
+        """Take over what a message says now that waits for its turn."""
+        self._bursts.rephrase(message_id, text)
+
+    def _stop(self, message_id: int, *, keep: bool) -> bool:
         begun = self._begun.get(message_id)
         if begun is None or begun.stopped:
             return False
@@ -146,29 +160,53 @@ class Chat:
         thinking: Thinking,
         deliver: Deliver,
     ) -> None:
-        async with self.in_turn(heard.place.channel_id):
-            if not addressed and not self.listening.still_hears(heard.place):
-                return
-            if begun.stopped:
-                raise Stopped
-            begun.in_turn = True
-            if not await asyncio.to_thread(self._store.claim, heard):
-                return
-            try:
-                seated, request = await self._asked(heard)
-                async with thinking(seated.persona):
-                    reply = await self._written(request, begun, follow)
-                if begun.stopped and not begun.keep:  # after its last word
+        burst = await self._gathered(heard)
+        try:
+            async with self.in_turn(heard.place.channel_id):
+                if not addressed and not self.listening.still_hears(heard.place):
+                    return
+                if begun.stopped or burst.goes_on_after(heard.message_id):
                     raise Stopped
-            except PersonaChatError as error:
-                await asyncio.to_thread(self._store.refuse, heard.message_id, type(error).__name__)
-                raise
-            save, made = self._store.save_reply, how(request, reply)
-            await asyncio.to_thread(save, heard.message_id, seated.revision_id, reply.text, reply.adapter, made)
-            part = 0
-            async for sent_id in deliver(seated.persona, reply.text):
-                await asyncio.to_thread(self._store.mark_sent, heard.message_id, part, sent_id)
-                part += 1
+                begun.in_turn = True
+                await self._answer_all(burst, begun, follow, thinking=thinking, deliver=deliver)
+        finally:
+            if not burst.goes_on_after(heard.message_id):
+                self._bursts.close(heard.message_id)
+
+    async def _gathered(self, heard: Heard) -> Burst:
+        """The burst that the message belongs to, after the wait for more. Whose place it takes is not answered."""
+        if not self._settings.burst_s:
+            return Burst([heard])
+        burst, before = self._bursts.join(heard, self.cast.guests.named(heard.place, heard.text))
+        if before is not None:
+            self._stop(before, keep=False)
+        await self._wait(asyncio.sleep(self._settings.burst_s))
+        return burst
+
+    async def _answer_all(
+        self, burst: Burst, begun: "_Begun", follow: Follow, *, thinking: Thinking, deliver: Deliver
+    ) -> None:
+        """Answer the last message of a burst, in its channel's turn."""
+        parts = tuple(burst.parts)
+        heard = together(parts)
+        if not await asyncio.to_thread(self._store.claim, heard, parts):
+            return
+        try:
+            seated, request = await self._asked(heard)
+            async with thinking(seated.persona):
+                reply = await self._written(request, begun, follow)
+            if begun.stopped and not begun.keep:  # after its last word
+                raise Stopped
+            self._bursts.close(heard.message_id)
+        except PersonaChatError as error:
+            await asyncio.to_thread(self._store.refuse, heard.message_id, type(error).__name__)
+            raise
+        save, made = self._store.save_reply, how(request, reply)
+        await asyncio.to_thread(save, heard.message_id, seated.revision_id, reply.text, reply.adapter, made)
+        part = 0
+        async for sent_id in deliver(seated.persona, reply.text):
+            await asyncio.to_thread(self._store.mark_sent, heard.message_id, part, sent_id)
+            part += 1
 
     async def _asked(self, heard: Heard) -> tuple[Seated, ReplyRequest]:
         """Who answers, and what the engine is asked."""

@@ -81,8 +81,10 @@ class Rework:
         Of a message that was not answered, or says the same as before, nothing changes.
         """
         answer = await asyncio.to_thread(self._store.answers.find, message_id)
-        if not text or (answer is not None and (answer.message_id != message_id or answer.asked == text)):
+        before = [part.text for part in answer.parts if part.message_id == message_id] if answer is not None else [""]
+        if not text or text in before or not before:
             return None
+        self._chat.rephrase(message_id, text)
         await asyncio.to_thread(self._store.answers.rephrase, message_id, text)
         if answer is None or not answer.newest:
             return None

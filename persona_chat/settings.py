@@ -131,6 +131,13 @@ class Settings(BaseSettings):
     channel_queue: int = Field(
         25, ge=1, description="How many messages of one channel may wait; further ones get a polite line."
     )
+    burst_s: float = Field(
+        0.5,
+        ge=0,
+        le=10,
+        description="Seconds to wait whether the person goes on: what is said until the reply is there is answered "
+        "together. 0 answers each message by itself.",
+    )
     deadline_s: float = Field(
         60, gt=0, le=600, description="Seconds the model may take for a reply, waiting for the model included."
     )

@@ -14,10 +14,14 @@ from persona_chat.store.store import Store
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests must not read the developer's own environment, nor a `.env` beside the code."""
+    """Tests must not read the developer's own environment, nor a `.env` beside the code.
+
+    Messages are answered one by one: what is said in a row has tests of its own, and elsewhere the wait for it is time.
+    """
     for name in list(os.environ):
         if name.startswith("PERSONA_CHAT_") and not name.startswith("PERSONA_CHAT_TESTS_"):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("PERSONA_CHAT_BURST_S", "0")
     monkeypatch.delenv("DISCORD_TOKEN", raising=False)
     monkeypatch.chdir(tmp_path)
 

@@ -30,10 +30,11 @@ class Gate(ScriptedEngine):
 
     def __init__(self) -> None:
         super().__init__(echo)
-        self.opened = asyncio.Event()
+        self.reached, self.opened = asyncio.Event(), asyncio.Event()
 
     async def reply(self, request: ReplyRequest, follow: Follow = Follow()):  # type: ignore[no-untyped-def]  # noqa: B008
         if "wait" in request.dialogue[-1].text:
+            self.reached.set()
             try:
                 await self.opened.wait()
             except asyncio.CancelledError:
@@ -96,7 +97,7 @@ async def test_a_cancelled_answer_lets_the_next_one_go(store: Store, settings: S
     chat = await make_chat(store, settings, engine)
     given_up = asyncio.create_task(chat.answer(heard(1, "wait"), thinking=nullcontext, deliver=sent))
     after = asyncio.create_task(chat.answer(heard(2, "next"), thinking=nullcontext, deliver=sent))
-    await asyncio.sleep(0.1)
+    await engine.reached.wait()
     given_up.cancel()
     await after
     assert given_up.cancelled()
@@ -110,7 +111,7 @@ async def test_too_many_waiting_in_one_channel_are_told_and_leave_nothing_behind
     engine, sent = Gate(), Sent()
     chat = await make_chat(store, load_settings(data_dir=settings.data_dir, channel_queue=1), engine)
     first = asyncio.create_task(chat.answer(heard(1, "wait"), thinking=nullcontext, deliver=sent))
-    await asyncio.sleep(0.05)
+    await engine.reached.wait()
     with pytest.raises(EngineBusy):
         await chat.answer(heard(2, "too many"), thinking=nullcontext, deliver=sent)
     engine.opened.set()

@@ -33,7 +33,8 @@ class Channel(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         self.reset_before: set[int] = set()  # questions that a reset took, by Discord's id
         self.last_reset: set[int] = set()
-        chosen = load_settings(data_dir=Path(self.folder.name))
+        self.parts: dict[int, list[int]] = {}  # messages that were answered together, by the last one's id
+        chosen = load_settings(data_dir=Path(self.folder.name), burst_s=0.02)
         upgrade(default_url(chosen.data_dir))
         self.store = Store(open_database(default_url(chosen.data_dir)))
         self.loop = asyncio.new_event_loop()
@@ -76,6 +77,17 @@ class Channel(RuleBasedStateMachine):
     @rule(text=TEXTS)
     def say(self, text: str) -> None:
         self.do(self.here.guest.send(self.here.talk, text))
+
+    @rule(texts=st.lists(TEXTS, min_size=2, max_size=3))
+    def say_in_a_row(self, texts: list[str]) -> None:
+        ids = self.do(self.here.post_at_once(self.here.talk, [self.here.guest.id] * len(texts), texts))
+        answered = {reply.reference.message_id for reply in self.replies}
+        together: list[int] = []
+        for message_id in ids:
+            together.append(message_id)
+            if message_id in answered:
+                self.parts[message_id], together = together, []
+        assert not together, "the last one is always answered"
 
     @precondition(lambda self: self.live())
     @rule(which=WHICH)
@@ -136,7 +148,11 @@ class Channel(RuleBasedStateMachine):
     def _live(self) -> list[Any]:
         """The replies whose question still stands: of the others nothing is known any more."""
         there = {message.id for message in self.questions}
-        return [reply for reply in self.replies if reply.reference.message_id in there]
+        return [reply for reply in self.replies if there.intersection(self.asked_in(reply))]
+
+    def asked_in(self, reply: Any) -> list[int]:
+        """The messages that a reply answers, as long as they stand or not."""
+        return self.parts.get(reply.reference.message_id, [reply.reference.message_id])
 
     def pick(self, which: int) -> Any:
         return self._live()[which % len(self._live())]
@@ -147,7 +163,8 @@ class Channel(RuleBasedStateMachine):
         visible = []
         for reply in sorted(self._live(), key=lambda reply: reply.reference.message_id):
             if reply.reference.message_id not in self.reset_before:
-                visible += [" ".join(asked[reply.reference.message_id].content.split()), reply.content]
+                said = [asked[message_id].content for message_id in self.asked_in(reply) if message_id in asked]
+                visible += [" ".join(" ".join(said).split()), reply.content]
         place = self.here.place(self.here.talk)
         read = [turn.text for turn in self.do(self.here.bot.chat.history(place, 100))]
         assert read == visible

@@ -1,13 +1,14 @@
 """What was said and answered already, and how that is changed: all SQL about it as verbs of `Answers`."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, func, select, update
+from sqlalchemy import Connection, Select, Update, delete, func, select, update
 
 from persona_chat.dialogue import Dialogue, Speaker, Turn
+from persona_chat.heard import Heard
 from persona_chat.persona import Persona
 from persona_chat.store.library import WORDS, Begin, persona_of
 from persona_chat.store.statements import Statements
@@ -32,11 +33,19 @@ class Version:
 
 
 @dataclass(frozen=True)
+class Part:
+    """One of the messages that were answered together, by Discord's id."""
+
+    message_id: int
+    text: str
+
+
+@dataclass(frozen=True)
 class Answer:
     """A message and its answer, in versions; `shown` is the number of the one in Discord. Ids are Discord's.
 
     `persona_id` is the persona's of the version that is shown; `newest` says that nothing was answered in its channel
-    since.
+    since. `parts` are the messages that were answered, mostly one; `asked` is all that they say.
     """
 
     message_id: int
@@ -49,6 +58,7 @@ class Answer:
     versions: tuple[Version, ...]
     sent: tuple[int, ...]
     newest: bool
+    parts: tuple[Part, ...]
 
     @property
     def version(self) -> Version:
@@ -114,9 +124,11 @@ class Answers:
 
     def rephrase(self, message_id: int, text: str) -> None:
         """Keep what a message says now, which is or will be answered."""
-        kept = Messages.state.in_((CLAIMED, ANSWERED))
         with self._writing() as connection:
-            connection.execute(update(Messages).where(Messages.message_id == message_id, kept).values(text=text))
+            row = connection.execute(_kept(message_id)).first()
+            if row is not None:
+                parts = [Part(part.message_id, text) if part.message_id == message_id else part for part in _parts(row)]
+                connection.execute(_said(row.id, parts))
 
     def unsend(self, sent: Sequence[int]) -> None:
         """Note that these of Discord's messages are no parts of answers any more."""
@@ -126,17 +138,20 @@ class Answers:
     def delete(self, message_ids: Sequence[int]) -> tuple[Answer, ...]:
         """Let go of answered messages and their answers: no word of them stays. Return what they were.
 
-        Both are named by Discord's ids, those of a message or those that its answer was sent as.
+        Both are named by Discord's ids, those of a message or those that its answer was sent as. Of several messages
+        that were answered together the others stay, and so does the answer.
         """
         gone = []
         with self._writing() as connection:
             for message_id in message_ids:
+                if _leave_out(connection, message_id):
+                    continue
                 row = connection.execute(_asked(message_id)).first()
                 if row is None:
                     continue
                 gone.append(_answer(connection, row))
                 wiped = update(Messages).where(Messages.id == row.id)
-                connection.execute(wiped.values(state=DELETED, text="", speaker_name=""))
+                connection.execute(wiped.values(state=DELETED, text="", speaker_name="", parts=None))
                 connection.execute(update(Replies).where(Replies.message_id == row.id).values(text="", how=None))
         return tuple(gone)
 
@@ -159,15 +174,57 @@ def exchanges(
     )
 
 
+def parts_of(said: Sequence[Heard]) -> list[dict[str, Any]] | None:
+    """Return messages that are answered together as they are kept; a single one is only its row."""
+    return _as_kept([Part(one.message_id, one.text) for one in said])
+
+
+def _as_kept(parts: Sequence[Part]) -> list[dict[str, Any]] | None:
+    return [asdict(part) for part in parts] if len(parts) > 1 else None
+
+
+def _parts(row: Any) -> tuple[Part, ...]:
+    return tuple(Part(**part) for part in row.parts) if row.parts else (Part(row.message_id, row.text),)
+
+
+def _said(row_id: int, parts: Sequence[Part]) -> Update:
+    """Let the row say what these messages say together, also when only one is left of them."""
+    text = " ".join(part.text for part in parts)
+    return update(Messages).where(Messages.id == row_id).values(text=text, parts=[asdict(part) for part in parts])
+
+
+def _leave_out(connection: Connection, message_id: int) -> bool:
+    """Let go of one of several messages that were answered together; whether it was that."""
+    row = connection.execute(_kept(message_id)).first()
+    parts = () if row is None else _parts(row)
+    left = [part for part in parts if part.message_id != message_id]
+    if row is None or not left or len(left) == len(parts):
+        return False
+    connection.execute(_said(row.id, left))
+    return True
+
+
+def _joined(message_id: int) -> Select[Any]:
+    """The row that answers for the message, where another one does."""
+    return select(Messages.joined_to).where(Messages.message_id == message_id, Messages.joined_to.is_not(None))
+
+
+def _kept(message_id: int) -> Select[Any]:
+    """The row that holds the words of a message which is or will be answered."""
+    columns: tuple[Any, ...] = (Messages.id, Messages.message_id, Messages.text, Messages.parts)
+    of = (Messages.message_id == message_id) | Messages.id.in_(_joined(message_id))
+    return select(*columns).where(of, Messages.state.in_((CLAIMED, ANSWERED)))
+
+
 def _asked(message_id: int) -> Select[Any]:
-    """The answered message of that id, or the one whose answer was sent as it."""
+    """The answered message of that id, the one it is joined to, or the one whose answer was sent as it."""
     columns: tuple[Any, ...] = (Messages,)
     sent = (
         select(Replies.message_id)
         .join(SentParts, SentParts.reply_id == Replies.id)
         .where(SentParts.sent_id == message_id)
     )
-    of = (Messages.message_id == message_id) | Messages.id.in_(sent)
+    of = (Messages.message_id == message_id) | Messages.id.in_(sent) | Messages.id.in_(_joined(message_id))
     return select(*columns).where(of, Messages.state == ANSWERED)
 
 
@@ -220,4 +277,5 @@ def _answer(connection: Connection, asked: Any) -> Answer:
         ),
         sent=tuple(connection.scalars(sent)),
         newest=connection.scalar(newest) == asked.id,
+        parts=_parts(asked),
     )

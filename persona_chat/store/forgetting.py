@@ -57,7 +57,7 @@ def some(writing: Begin, which: ColumnElement[bool], words: Words) -> bool:
         answers = connection.execute(select(Replies.id, Replies.text).where(Replies.message_id.in_(ids))).all()
         connection.execute(delete(SentParts).where(SentParts.reply_id.in_([answer.id for answer in answers])))
         connection.execute(delete(Replies).where(Replies.message_id.in_(ids)))
-        nothing = {"state": DELETED, "speaker_id": NOBODY, "speaker_name": "", "text": ""}
+        nothing = {"state": DELETED, "speaker_id": NOBODY, "speaker_name": "", "text": "", "parts": None}
         connection.execute(update(Messages).where(Messages.id.in_(ids)).values(nothing))
     said = [row.channel_id for row in rows if row.text]
     words.messages += len(said)

@@ -11,6 +11,8 @@ from sqlalchemy import BigInteger, Table, bindparam, case, func, or_, select, up
 from persona_chat.store.tables import (
     ANSWERED,
     CLAIMED,
+    JOINED,
+    REFUSED,
     Channels,
     Messages,
     Personas,
@@ -37,12 +39,35 @@ class Statements:
             .values(
                 {
                     name: bindparam(name)
-                    for name in ("message_id", "channel_id", "speaker_id", "speaker_name", "text", "claimed_at")
+                    for name in (
+                        "message_id",
+                        "channel_id",
+                        "speaker_id",
+                        "speaker_name",
+                        "text",
+                        "claimed_at",
+                        "parts",
+                    )
                 }
                 | {"state": CLAIMED, "shown": 1}
             )
             .on_conflict_do_nothing(index_elements=[messages.c.message_id])
             .returning(messages.c.id)
+        )
+        # of: the row's id that it is joined to. It may have been claimed by itself before, and given up.
+        joined = {"state": JOINED, "joined_to": bindparam("of", type_=BigInteger), "text": "", "speaker_name": ""}
+        self.join = (
+            insert(messages)
+            .values(
+                {name: bindparam(name) for name in ("message_id", "channel_id", "speaker_id", "claimed_at")}
+                | {"shown": 1}
+                | joined
+            )
+            .on_conflict_do_update(
+                index_elements=[messages.c.message_id],
+                set_=joined,
+                where=messages.c.state.in_((CLAIMED, REFUSED)),
+            )
         )
         # thread_id, me_id, channel_id, server_id
         given = {name: bindparam(f"{name}_id", type_=BigInteger) for name in ("thread", "me", "channel", "server")}

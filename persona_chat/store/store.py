@@ -4,7 +4,7 @@ It speaks in values and in Discord's ids; rows stay here.
 """
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -16,7 +16,7 @@ from persona_chat.dialogue import Dialogue
 from persona_chat.heard import Heard
 from persona_chat.place import Place
 from persona_chat.store import backup, services
-from persona_chat.store.answers import Answers, exchanges
+from persona_chat.store.answers import Answers, exchanges, parts_of
 from persona_chat.store.database import for_reading, scrub, sqlite_file
 from persona_chat.store.guests import GuestBook, guest_in
 from persona_chat.store.jobs import Jobs
@@ -69,8 +69,11 @@ class Store:
                 return None, ()
             return seated, exchanges(connection, self._statements, place.channel_id, seated.kept.id, limit)
 
-    def claim(self, heard: Heard) -> bool:
-        """Take a message to answer it. False when its id was taken before: then it is somebody else's."""
+    def claim(self, heard: Heard, parts: Sequence[Heard] = ()) -> bool:
+        """Take a message to answer it. False when its id was taken before: then it is somebody else's.
+
+        With `parts`, oldest first and itself the last, it stands for all of them, whose words are its text.
+        """
         given = {
             "message_id": heard.message_id,
             "channel_id": heard.place.channel_id,
@@ -78,9 +81,16 @@ class Store:
             "speaker_name": heard.speaker_name,
             "text": heard.text,
             "claimed_at": _now(),
+            "parts": parts_of(parts),
         }
         with self._writing() as connection:
-            return connection.scalar(self._statements.claim, given) is not None
+            claimed = connection.scalar(self._statements.claim, given)
+            if claimed is not None:
+                same = {name: given[name] for name in ("channel_id", "speaker_id", "claimed_at")}
+                for part in parts[:-1]:
+                    joined = same | {"message_id": part.message_id, "of": claimed}
+                    connection.execute(self._statements.join, joined)
+            return claimed is not None
 
     def save_reply(
         self,
@@ -121,7 +131,7 @@ class Store:
             connection.execute(
                 update(Messages)
                 .where(Messages.message_id == message_id, Messages.state == CLAIMED)
-                .values(state=REFUSED, reason=reason, text="", speaker_name="")
+                .values(state=REFUSED, reason=reason, text="", speaker_name="", parts=None)
             )
 
     def mark_sent(self, message_id: int, part: int, sent_id: int) -> None:

@@ -25,6 +25,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 CLAIMED = "claimed"
 ANSWERED = "answered"
 REFUSED = "refused"
+JOINED = "joined"
 DELETED = "deleted"
 
 JOB_STATES = ("training", "evaluating", "promoting", "promoted", "parked", "cancelled", "failed", "interrupted")
@@ -78,6 +79,7 @@ class Base(DeclarativeBase):
         float: Double,
         list[str]: JSON,
         dict[str, Any]: JSON(none_as_null=True),
+        list[dict[str, Any]]: JSON(none_as_null=True),
     }
 
 
@@ -154,11 +156,14 @@ class Messages(Base):
 
     `shown` is the number of the reply that stands in Discord, and so is remembered. A deleted one keeps no words, a
     forgotten one also no `speaker_id` (0).
+
+    What a person said in a row is answered as one: `parts` of the last message are what each said by Discord's ids, and
+    `text` all of it; the others are `joined_to` it (`messages.id`) and hold no words.
     """
 
     __tablename__ = "messages"
     __table_args__ = (
-        CheckConstraint("state IN ('claimed', 'answered', 'refused', 'deleted')", name="state"),
+        CheckConstraint("state IN ('claimed', 'answered', 'refused', 'deleted', 'joined')", name="state"),
         Index(None, "channel_id", "id"),
         Index(None, "speaker_id"),
         Index(None, "claimed_at", sqlite_where=KNOWN, postgresql_where=KNOWN),
@@ -174,6 +179,8 @@ class Messages(Base):
     reason: Mapped[str | None]
     claimed_at: Mapped[datetime]
     shown: Mapped[int]
+    parts: Mapped[list[dict[str, Any]] | None]
+    joined_to: Mapped[int | None] = mapped_column(ForeignKey("messages.id"))
 
 
 class Replies(Base):

@@ -133,9 +133,9 @@ def _which(of: Opinion) -> str:
 
 
 async def _show(
-    interaction: discord.Interaction, title: str, lines: list[str], nothing: str, page: int, first: str = ""
+    interaction: discord.Interaction, title: str, lines: list[str], nothing: str, per_page: int, first: str = ""
 ) -> None:
     if lines:
-        await Pages(title, lines, first=first, page=page).show(interaction)
+        await Pages(title, lines, first=first, per_page=per_page).show(interaction)
     else:
         await interaction.response.send_message(nothing, ephemeral=True)

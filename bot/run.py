@@ -124,7 +124,7 @@ async def open_core(settings: Settings, url: str, engine: ReplyEngine, *, wait: 
         retraining = Retraining(settings, store, registry, engine)
         privacy = Privacy(store, chat, settings.retention_days)
         await privacy.start()
-        rework, feedback = Rework(chat, store, settings), Feedback(store, privacy)
+        rework, feedback = Rework(chat, store, settings), Feedback(store, privacy.opted_out)
         yield Core(chat, rework, engine, store, registry, retraining, privacy, feedback)
     finally:
         await engine.close()

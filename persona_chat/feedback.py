@@ -5,11 +5,11 @@ It is counted and read by those who run the bot. No training reads it.
 
 import asyncio
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from persona_chat.errors import InputError
 from persona_chat.heard import encodable
-from persona_chat.privacy import Privacy
 from persona_chat.rework import NOT_MINE
 from persona_chat.store.answers import Answer, Version
 from persona_chat.store.feedback import Mine, Suggestion, Tally, Thumb
@@ -49,21 +49,27 @@ class Share:
 
 
 class Feedback:
-    """Verbs about what people think, named by Discord's id of the message or of its answer."""
+    """Verbs about what people think, named by Discord's id of the message that was answered.
 
-    def __init__(self, store: Store, privacy: Privacy) -> None:
+    `opted_out` says of a person whether nothing is to be kept of them.
+    """
+
+    def __init__(self, store: Store, opted_out: Callable[[int], bool]) -> None:
         self._store = store
-        self._privacy = privacy
+        self._opted_out = opted_out
 
     async def of(self, message_id: int, person_id: int) -> Opinion:
-        """Return what a person thinks of the version that is shown. Raises InputError when there is no such answer."""
+        """Return what a person thinks of the version that is shown. The id may also be the answer's.
+
+        Raises InputError when there is no such answer.
+        """
         answer = await self._find(message_id)
         mine = await asyncio.to_thread(self._store.feedback.of, answer.message_id, answer.shown, person_id)
         return Opinion(answer.message_id, answer.shown, len(answer.versions), mine)
 
     async def check(self, message_id: int, number: int, person_id: int) -> None:
         """Raise InputError unless this person may say what they think of that version."""
-        if self._privacy.opted_out(person_id):
+        if self._opted_out(person_id):
             raise InputError(OPTED_OUT)
         version = _version(await self._find(message_id), number)
         if version.how is not None and "edited_by" in version.how:

@@ -103,7 +103,7 @@ def make_bot(
         Rework(chat, store, settings),
         retraining,
         privacy,
-        Feedback(store, privacy),
+        Feedback(store, privacy.opted_out),
         admin_ids=settings.admin_ids,
         message_content=settings.message_content,
         stream=settings.stream,

@@ -9,7 +9,18 @@ import discord
 import pytest
 from simcord.results import InteractionResult
 
-from bot.command_table import ADMINS, ASKERS, CHANGERS, CHANNEL_MANAGERS, EVERYBODY, FOR_PLACE, MAKERS, YOU, rows
+from bot.command_table import (
+    ADMINS,
+    ASKERS,
+    CHANGERS,
+    CHANNEL_MANAGERS,
+    EVERYBODY,
+    FOR_PLACE,
+    JUDGES,
+    MAKERS,
+    YOU,
+    rows,
+)
 from persona_chat.persona import Persona
 from persona_chat.settings import Settings
 from persona_chat.store.store import Store
@@ -35,6 +46,7 @@ PEOPLE = ("admin", "server manager", "channel manager", "moderator", "member", "
 
 MAY: dict[str, set[str]] = {
     EVERYBODY: set(PEOPLE),
+    JUDGES: set(PEOPLE) - {"opted out"},
     FOR_PLACE: {"channel manager", "direct message"},
     MAKERS: {"server manager", "channel manager", "direct message"},
     CHANGERS: {"server manager", "direct message"},
@@ -49,6 +61,7 @@ REFUSALS = (
     "can be changed by who made it",
     "Only the people who run this bot",
     "Only the person who asked",
+    "I keep no feedback of yours",
 )
 
 NAMES = [
@@ -58,9 +71,10 @@ NAMES = [
     *(f"chat {name}" for name in ("mode", "pause", "resume", "reset", "undo", "context")),
     *("status", "help"),
     *(f"retrain {name}" for name in ("start", "status", "cancel", "history")),
+    *(f"feedback {name}" for name in ("stats", "suggestions")),
     *(f"adapter {name}" for name in ("list", "use", "rollback")),
 ]
-MENUS = ["Regenerate", "Why this reply?", "Edit this reply", "Delete this reply"]
+MENUS = ["Regenerate", "Why this reply?", "Edit this reply", "Should have said …", "Delete this reply"]
 
 
 def test_the_table_in_the_docs_is_the_codes(tmp_path: Path) -> None:

@@ -224,5 +224,6 @@ async def test_the_commands_are_known_to_discord(store: Store, settings: Setting
             *("status", "help"),
             *("retrain start", "retrain status", "retrain cancel", "retrain history"),
             *("adapter list", "adapter use", "adapter rollback"),
+            *("feedback stats", "feedback suggestions"),
             *(f"privacy {name}" for name in ("show", "export", "forget", "opt-out", "opt-in")),
         }

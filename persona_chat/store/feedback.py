@@ -99,7 +99,7 @@ class FeedbackStore:
             select(*columns)
             .join(Replies, Replies.id == Feedback.reply_id)
             .group_by(Replies.adapter)
-            .order_by(replies.desc(), Replies.adapter)
+            .order_by(replies.desc(), func.count(Feedback.verdict).desc(), Replies.adapter)
         )
         with self._reading() as connection:
             return tuple(Tally(*row) for row in connection.execute(query))

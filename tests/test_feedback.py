@@ -20,7 +20,7 @@ from tests.test_people import CANARY, GUS, OLIVE, chat_of, files_with, place, ro
 from tests.test_retention import age
 
 UP, DOWN = Thumb.UP, Thumb.DOWN
-THIRD = 70_003
+THIRD = 70_000_003
 
 
 @pytest.fixture

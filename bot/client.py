@@ -19,6 +19,7 @@ from bot.answering import WENT_WRONG, Answering
 from bot.conversation import ChatCommands
 from bot.draft import StopButton
 from bot.faces import Faces
+from bot.feedback import FeedbackCommands
 from bot.help import help_command
 from bot.pace import Pace, Verdict
 from bot.persona_list import RestoreButton
@@ -34,6 +35,7 @@ from bot.telling import tell
 from persona_chat.chat import Chat
 from persona_chat.engine.reply import Wait, plainly
 from persona_chat.errors import PersonaChatError, trace
+from persona_chat.feedback import Feedback
 from persona_chat.manners import set_aside
 from persona_chat.place import Place
 from persona_chat.privacy import Privacy
@@ -81,6 +83,7 @@ class PersonaBot(discord.Client):
         rework: Rework,
         retraining: Retraining,
         privacy: Privacy,
+        feedback: Feedback,
         *,
         admin_ids: Iterable[int] = (),
         message_content: bool = True,
@@ -98,11 +101,12 @@ class PersonaBot(discord.Client):
         self.chat = chat
         self.retraining = retraining
         self.privacy = privacy
+        self.feedback = feedback
         self.admins = Admins(admin_ids)
         self.announcer = Announcer(self, retraining)
         self.faces = Faces(self, webhooks=webhooks, several=self._several)
         self.answered = Answered(self, rework, self.faces, buttons=buttons)
-        self._reactions = Reactions(self, chat.cast, rework, self.faces, self.answered)
+        self._reactions = Reactions(self, chat.cast, rework, self.faces, self.answered, feedback)
         self._answering = Answering(chat, self.faces, stream=stream, buttons=buttons, wait=wait)
         self._pace = pace or Pace(0, 0)
         self._under_way_now = 0
@@ -119,6 +123,7 @@ class PersonaBot(discord.Client):
         self.tree.add_command(status_command(chat, retraining.registry, wanted=wanted, message_content=message_content))
         self.tree.add_command(help_command(self.tree, self.admins))
         self.tree.add_command(RetrainCommands(retraining, self.announcer, self.admins))
+        self.tree.add_command(FeedbackCommands(feedback, self.admins))
         self.tree.add_command(AdapterCommands(retraining.registry, retraining.swap, self.admins))
         self.tree.error(self._command_failed)
 
@@ -185,6 +190,10 @@ class PersonaBot(discord.Client):
     def _several(self, channel: Any) -> bool:
         """Whether more than one persona talks there."""
         return bool(self.chat.cast.guests.at(Place(channel.id, 0, parent_id=parent_of(channel))))
+
+    async def on_raw_reaction_remove(self, payload: discord.RawReactionActionEvent) -> None:
+        """What a reaction said is taken back with it."""
+        await self._reactions.removed(payload)
 
     async def _deleted(self, message_ids: tuple[int, ...]) -> None:
         for message_id in message_ids:

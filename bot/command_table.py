@@ -8,6 +8,7 @@ import discord
 from discord import app_commands
 
 EVERYBODY = "everybody"
+JUDGES = "everybody who did not opt out"
 FOR_PLACE = (
     "for a channel Manage Channels, for a thread Manage Threads or its owner, for the server Manage Server, "
     "for oneself everybody"

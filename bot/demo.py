@@ -90,6 +90,7 @@ async def _demo(settings: Settings, *, port: int, browser: bool, started: float)
             core.rework,
             core.retraining,
             core.privacy,
+            core.feedback,
             admin_ids=settings.admin_ids,
             stream=settings.stream,
             buttons=settings.reply_buttons,

@@ -11,8 +11,8 @@ from bot.persona_list import Pages
 
 FIRST = (
     "Somebody sets a persona with `/persona set`; then just write, and it answers. `🔁` under a reply gives another "
-    "one, `⋯` more. React to it with ❌ to take it away, with ❓ to be told who is behind it. (What stands in brackets "
-    "is not for me.)"
+    "one, `⋯` more. React to it with 👍 or 👎 to say how it was, with ❌ to take it away, with ❓ to be told who is "
+    "behind it. (What stands in brackets is not for me.)"
 )
 
 

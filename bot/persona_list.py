@@ -20,11 +20,11 @@ PAGE = 8
 class Pages(discord.ui.View):
     """A list that one person turns the pages of."""
 
-    def __init__(self, title: str, lines: list[str], *, first: str = "") -> None:
+    def __init__(self, title: str, lines: list[str], *, first: str = "", per_page: int = PAGE) -> None:
         super().__init__(timeout=OPEN_S)
         self._title = title
         self._first = first
-        self._pages = [lines[start : start + PAGE] for start in range(0, len(lines), PAGE)]
+        self._pages = [lines[start : start + per_page] for start in range(0, len(lines), per_page)]
         self._page = 0
         self._look()
 

@@ -1,6 +1,11 @@
-"""What a reaction to a reply asks for: ❌ takes it away, ❓ tells who is behind it. Events only, no cache."""
+"""What a reaction to a reply asks for: ❌ takes it away, ❓ tells who is behind it, 👍 and 👎 judge it.
 
+Events only, no cache.
+"""
+
+import asyncio
 import logging
+from contextlib import suppress
 from typing import Any
 
 import discord
@@ -8,12 +13,16 @@ import discord
 from bot.answered import Answered, why_card
 from bot.faces import Faces
 from bot.faults import DISCORD_FAULTS
+from bot.feedback import thumb_of
 from bot.places import age_restricted, channel_at, parent_of
 from bot.portrait import AI, called
 from persona_chat.cast import Cast
+from persona_chat.errors import InputError
+from persona_chat.feedback import Feedback
 from persona_chat.place import Place, Scope
 from persona_chat.rework import Rework
 from persona_chat.store.answers import Answer
+from persona_chat.store.feedback import Thumb
 from persona_chat.store.seating import Seated
 
 log = logging.getLogger(__name__)
@@ -24,17 +33,32 @@ DELETE, ASK = "❌", "❓"
 class Reactions:
     """Does what a person's reaction asks for. A reaction to anything else, or by who may not, is only a reaction."""
 
-    def __init__(self, client: discord.Client, cast: Cast, rework: Rework, faces: Faces, answered: Answered) -> None:
+    def __init__(
+        self,
+        client: discord.Client,
+        cast: Cast,
+        rework: Rework,
+        faces: Faces,
+        answered: Answered,
+        feedback: Feedback,
+    ) -> None:
         self._client = client
         self._cast = cast
         self._rework = rework
         self._faces = faces
         self._answered = answered
+        self._feedback = feedback
+        self._judging = asyncio.Lock()  # taken in the order of the events: of a person's verdicts the newest counts
 
     async def added(self, event: discord.RawReactionActionEvent) -> None:
         """Look at a reaction that somebody added."""
         me, by_bot = self._client.user, event.member is not None and event.member.bot
-        if me is None or event.user_id == me.id or by_bot or str(event.emoji) not in (DELETE, ASK):
+        if me is None or event.user_id == me.id or by_bot:
+            return
+        if thumb := thumb_of(str(event.emoji)):
+            await self._judge(event, thumb)
+            return
+        if str(event.emoji) not in (DELETE, ASK):
             return
         answer = await self._rework.sent_as(event.message_id)
         try:
@@ -44,6 +68,22 @@ class Reactions:
                 await self._delete(event, answer)
         except DISCORD_FAULTS as error:
             log.info("a reaction to message %s came to nothing: %s", event.message_id, type(error).__name__)
+
+    async def removed(self, event: discord.RawReactionActionEvent) -> None:
+        """Look at a reaction that is taken away: the verdict goes with it."""
+        if thumb := thumb_of(str(event.emoji)):
+            async with self._judging:
+                answer = await self._rework.sent_as(event.message_id)
+                if answer is not None:
+                    await self._feedback.take_back(answer.message_id, event.user_id, thumb)
+
+    async def _judge(self, event: discord.RawReactionActionEvent, thumb: Thumb) -> None:
+        """Keep the verdict on what the reply says now. Who opted out reacts, and nothing is kept."""
+        async with self._judging:
+            answer = await self._rework.sent_as(event.message_id)
+            if answer is not None:
+                with suppress(InputError):
+                    await self._feedback.judge(answer.message_id, answer.shown, event.user_id, thumb)
 
     async def _delete(self, event: discord.RawReactionActionEvent, answer: Answer) -> None:
         """Take the reply away, for who asked and for moderators."""

@@ -1,14 +1,16 @@
 """The entries in the menu of a message (Apps): what can be done with a reply, as under its buttons."""
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import discord
 from discord import app_commands
 
 from bot.answered import Answered
-from bot.command_table import ALL, ASKERS, EVERYBODY, YOU, says
+from bot.command_table import ALL, ASKERS, EVERYBODY, JUDGES, YOU, says
+from bot.feedback import ask
 
-Do = Callable[[discord.Interaction, int], Awaitable[None]]
+Do = Callable[[discord.Interaction[Any], int], Awaitable[None]]
 
 
 def reply_menus(answered: Answered) -> list[app_commands.ContextMenu]:
@@ -17,6 +19,7 @@ def reply_menus(answered: Answered) -> list[app_commands.ContextMenu]:
         _menu("Regenerate", "Answer once more, in another version", answered.again, ASKERS, ALL),
         _menu("Why this reply?", "Show what a reply was made with", answered.why, EVERYBODY, YOU),
         _menu("Edit this reply", "Let the reply have other words", answered.edit, ASKERS, ALL),
+        _menu("Should have said …", "Say what a reply should have been; it does not change", ask, JUDGES, YOU),
         _menu("Delete this reply", "Delete the reply, and forget it", answered.delete, ASKERS, YOU),
     ]
 

@@ -1,13 +1,17 @@
 """What stands under a reply: another one, back and forth between versions, and more. Knows no model and no SQL."""
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 import discord
 
+from bot.feedback import THUMBS, SuggestionForm, judged_line
 from bot.persona_form import OPEN_S
+from persona_chat.feedback import Opinion
 from persona_chat.rework import LONGEST
 from persona_chat.store.answers import Answer
+from persona_chat.store.feedback import Mine, Thumb
 
 if TYPE_CHECKING:
     from bot.client import PersonaBot
@@ -60,7 +64,8 @@ class ReplyButton(
             if self._what == "again":
                 await answered.again(interaction, message.id)
             elif self._what == "more":
-                await interaction.response.send_message(view=More(message.id), ephemeral=True)
+                opinion = await interaction.client.feedback.of(message.id, interaction.user.id)
+                await interaction.response.send_message(view=More(message.id, opinion), ephemeral=True)
             else:
                 await answered.turn(interaction, message.id, 1 if self._what == "on" else -1)
         except Exception as error:
@@ -68,23 +73,42 @@ class ReplyButton(
 
 
 class More(discord.ui.View):
-    """What can be done with a reply besides, seen by who asks alone."""
+    """What can be done with a reply besides, seen by who asks alone. Feedback is about the version that was shown."""
 
-    def __init__(self, message_id: int) -> None:
+    def __init__(self, message_id: int, opinion: Opinion) -> None:
         super().__init__(timeout=OPEN_S)
         self._message_id = message_id
+        self._opinion = opinion
+        self._look()
 
-    @discord.ui.button(label="Why this reply?", style=discord.ButtonStyle.secondary)
+    @discord.ui.button(label=THUMBS[Thumb.UP], row=0)
+    async def up(self, interaction: "discord.Interaction[PersonaBot]", _button: discord.ui.Button[Self]) -> None:
+        """It was good."""
+        await self._judge(interaction, Thumb.UP)
+
+    @discord.ui.button(label=THUMBS[Thumb.DOWN], row=0)
+    async def down(self, interaction: "discord.Interaction[PersonaBot]", _button: discord.ui.Button[Self]) -> None:
+        """It was not."""
+        await self._judge(interaction, Thumb.DOWN)
+
+    @discord.ui.button(label="Should have said …", style=discord.ButtonStyle.secondary, row=0)
+    async def better(self, interaction: "discord.Interaction[PersonaBot]", _button: discord.ui.Button[Self]) -> None:
+        """Open a form for what would have been better."""
+        feedback, of = interaction.client.feedback, self._opinion
+        await feedback.check(of.message_id, of.number, interaction.user.id)
+        await interaction.response.send_modal(SuggestionForm(feedback, of))
+
+    @discord.ui.button(label="Why this reply?", style=discord.ButtonStyle.secondary, row=1)
     async def why(self, interaction: "discord.Interaction[PersonaBot]", _button: discord.ui.Button[Self]) -> None:
         """Say what it was made with."""
         await interaction.client.answered.why(interaction, self._message_id)
 
-    @discord.ui.button(label="Edit", style=discord.ButtonStyle.secondary)
+    @discord.ui.button(label="Edit", style=discord.ButtonStyle.secondary, row=1)
     async def edit(self, interaction: "discord.Interaction[PersonaBot]", _button: discord.ui.Button[Self]) -> None:
         """Let the persona have said something else."""
         await interaction.client.answered.edit(interaction, self._message_id)
 
-    @discord.ui.button(label="Delete", style=discord.ButtonStyle.danger)
+    @discord.ui.button(label="Delete", style=discord.ButtonStyle.danger, row=1)
     async def delete(self, interaction: "discord.Interaction[PersonaBot]", _button: discord.ui.Button[Self]) -> None:
         """Take it away, and forget it."""
         await interaction.client.answered.delete(interaction, self._message_id)
@@ -94,6 +118,21 @@ class More(discord.ui.View):
     ) -> None:
         """Hand errors to the one funnel."""
         await interaction.client.failed(interaction, error)
+
+    async def _judge(self, interaction: "discord.Interaction[PersonaBot]", thumb: Thumb) -> None:
+        """Keep the verdict; the one that stands already is taken back."""
+        of = self._opinion
+        wanted = None if of.mine.thumb is thumb else thumb
+        await interaction.client.feedback.judge(of.message_id, of.number, interaction.user.id, wanted)
+        self._opinion = replace(of, mine=Mine(wanted, of.mine.suggestion))
+        self._look()
+        await interaction.response.edit_message(content=judged_line(self._opinion), view=self)
+
+    def _look(self) -> None:
+        buttons: dict[Thumb, discord.ui.Button[Self]] = {Thumb.UP: self.up, Thumb.DOWN: self.down}
+        for thumb, button in buttons.items():
+            mine = self._opinion.mine.thumb is thumb
+            button.style = discord.ButtonStyle.primary if mine else discord.ButtonStyle.secondary
 
 
 class EditForm(discord.ui.Modal, title="What should it have said?"):

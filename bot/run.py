@@ -24,6 +24,7 @@ from persona_chat.errors import (
     TokenMissing,
     TokenRejected,
 )
+from persona_chat.feedback import Feedback
 from persona_chat.options import loading
 from persona_chat.privacy import Privacy
 from persona_chat.registry import Registry
@@ -82,6 +83,7 @@ async def serve(settings: Settings) -> None:
             core.rework,
             core.retraining,
             core.privacy,
+            core.feedback,
             admin_ids=settings.admin_ids,
             message_content=settings.message_content,
             stream=settings.stream,
@@ -108,6 +110,7 @@ class Core:
     registry: Registry
     retraining: Retraining
     privacy: Privacy
+    feedback: Feedback
 
 
 @asynccontextmanager
@@ -121,7 +124,8 @@ async def open_core(settings: Settings, url: str, engine: ReplyEngine, *, wait: 
         retraining = Retraining(settings, store, registry, engine)
         privacy = Privacy(store, chat, settings.retention_days)
         await privacy.start()
-        yield Core(chat, Rework(chat, store, settings), engine, store, registry, retraining, privacy)
+        rework, feedback = Rework(chat, store, settings), Feedback(store, privacy.opted_out)
+        yield Core(chat, rework, engine, store, registry, retraining, privacy, feedback)
     finally:
         await engine.close()
         store.close()

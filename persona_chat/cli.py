@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from persona_chat import __version__, adapters_cli, bench_cli, replay_cli, retrain_cli
+from persona_chat import __version__, adapters_cli, bench_cli, feedback_cli, replay_cli, retrain_cli
 from persona_chat.engine.thread import THREAD_NAME
 from persona_chat.errors import InputError, PersonaChatError, trace
 from persona_chat.options import Base, DataDir, database_url, loading, settings_of
@@ -36,6 +36,7 @@ app.add_typer(adapters_cli.app, name="adapters")
 app.command()(retrain_cli.retrain)
 app.command()(bench_cli.bench)
 app.command()(replay_cli.replay)
+app.command()(feedback_cli.feedback)
 
 Adapter = Annotated[
     str | None,

@@ -159,6 +159,7 @@ class Privacy:
         everything: dict[str, Iterable[Any]] = {
             "personas": people.personas(person_id),
             "replies_you_rewrote": people.edits(person_id),
+            "feedback": people.feedback(person_id),
             "messages": self._said(person_id),
         }
         for name, values in everything.items():

@@ -15,6 +15,7 @@ from persona_chat.bases import EMBEDDED
 from persona_chat.chat import Chat
 from persona_chat.engine.reply import ReplyEngine, ReplyRequest, Wait, plainly
 from persona_chat.engine.scripted import ScriptedEngine
+from persona_chat.feedback import Feedback
 from persona_chat.persona import Persona
 from persona_chat.place import Place, Scope
 from persona_chat.privacy import Privacy
@@ -96,11 +97,13 @@ def make_bot(
     chat = Chat(store, engine, settings, wait=wait)
     base = settings.base if settings.base != "auto" else EMBEDDED
     retraining = Retraining(settings, store, Registry(settings.data_dir, store, base), engine)
+    privacy = Privacy(store, chat, settings.retention_days)
     return PersonaBot(
         chat,
         Rework(chat, store, settings),
         retraining,
-        Privacy(store, chat, settings.retention_days),
+        privacy,
+        Feedback(store, privacy.opted_out),
         admin_ids=settings.admin_ids,
         message_content=settings.message_content,
         stream=settings.stream,

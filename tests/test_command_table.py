@@ -17,6 +17,7 @@ from bot.command_table import (
     EVERYBODY,
     FOR_GUESTS,
     FOR_PLACE,
+    JUDGES,
     MAKERS,
     YOU,
     rows,
@@ -48,6 +49,7 @@ PEOPLE = ("admin", "server manager", "channel manager", "moderator", "member", "
 
 MAY: dict[str, set[str]] = {
     EVERYBODY: set(PEOPLE),
+    JUDGES: set(PEOPLE) - {"opted out"},
     FOR_PLACE: {"channel manager", "direct message"},
     FOR_GUESTS: {"channel manager", "direct message"},
     MAKERS: {"server manager", "channel manager", "direct message"},
@@ -63,6 +65,7 @@ REFUSALS = (
     "can be changed by who made it",
     "Only the people who run this bot",
     "Only the person who asked",
+    "I keep no feedback of yours",
 )
 
 NAMES = [
@@ -72,9 +75,10 @@ NAMES = [
     *(f"chat {name}" for name in ("mode", "pause", "resume", "reset", "undo", "context")),
     *("status", "help"),
     *(f"retrain {name}" for name in ("start", "status", "cancel", "history")),
+    *(f"feedback {name}" for name in ("stats", "suggestions")),
     *(f"adapter {name}" for name in ("list", "use", "rollback")),
 ]
-MENUS = ["Regenerate", "Why this reply?", "Edit this reply", "Delete this reply"]
+MENUS = ["Regenerate", "Why this reply?", "Edit this reply", "Should have said …", "Delete this reply"]
 
 
 def test_the_table_in_the_docs_is_the_codes(tmp_path: Path) -> None:

@@ -30,7 +30,8 @@ from persona_chat.store.jobs import Order, State
 from persona_chat.store.store import Store
 from persona_chat.store.tables import Base
 
-GUS, OLIVE, SERVER, CHANNEL = 70_001, 70_002, 50, 100
+# With fewer digits they would now and then be found in the microseconds of a time.
+GUS, OLIVE, SERVER, CHANNEL = 70_000_001, 70_000_002, 50, 100
 CANARY = "canary"
 VERA = Persona("Vera", "I keep a lighthouse.")
 

@@ -12,7 +12,7 @@ from persona_chat.heard import Heard
 from persona_chat.persona import Persona
 from persona_chat.store.library import WORDS, Begin, persona_of
 from persona_chat.store.statements import Statements
-from persona_chat.store.tables import ANSWERED, CLAIMED, DELETED, Messages, Replies, Revisions, SentParts
+from persona_chat.store.tables import ANSWERED, CLAIMED, DELETED, Feedback, Messages, Replies, Revisions, SentParts
 
 NEWEST = 2**62
 """Larger than every `messages.id`."""
@@ -150,6 +150,8 @@ class Answers:
                 if row is None:
                     continue
                 gone.append(_answer(connection, row))
+                versions = select(Replies.id).where(Replies.message_id == row.id)
+                connection.execute(delete(Feedback).where(Feedback.reply_id.in_(versions)))
                 wiped = update(Messages).where(Messages.id == row.id)
                 connection.execute(wiped.values(state=DELETED, text="", speaker_name="", parts=None))
                 connection.execute(update(Replies).where(Replies.message_id == row.id).values(text="", how=None))

@@ -12,6 +12,7 @@ from persona_chat.store.library import Begin
 from persona_chat.store.tables import (
     DELETED,
     KNOWN,
+    Feedback,
     Guests,
     Jobs,
     Messages,
@@ -98,6 +99,18 @@ def edits(connection: Connection, reply_ids: Sequence[int]) -> None:
     newest = select(func.max(Replies.number)).where(Replies.message_id == Messages.id).scalar_subquery()
     lost = update(Messages).where(Messages.id.in_(message_ids), ~there)
     connection.execute(lost.values(shown=func.coalesce(newest, Messages.shown)))
+
+
+def feedback(writing: Begin, person_id: int) -> int:
+    """Let go of what a person thinks of replies, in batches; return of how many versions that was."""
+    some_of_it = select(Feedback.id).where(Feedback.person_id == person_id).limit(BATCH)
+    total = 0
+    while True:
+        with writing() as connection:
+            count = connection.execute(delete(Feedback).where(Feedback.id.in_(some_of_it))).rowcount
+        if not count:
+            return total
+        total += count
 
 
 def marks(connection: Connection, person_id: int) -> int:

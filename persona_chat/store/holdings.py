@@ -12,7 +12,8 @@ from persona_chat.store.library import Revision
 class Held:
     """What is kept of a person, or was let go of, in numbers. Of `unanswered` messages only ids are kept.
 
-    `edits` are answers to other people that this person wrote in a persona's place.
+    `edits` are answers to other people that this person wrote in a persona's place, `feedback` counts versions of
+    replies that they judged or said something about.
     """
 
     messages: int = 0
@@ -21,11 +22,12 @@ class Held:
     unanswered: int = 0
     personas: int = 0
     edits: int = 0
+    feedback: int = 0
     oldest: datetime | None = None
 
     def __bool__(self) -> bool:
         """Whether there is anything."""
-        return bool(self.messages or self.replies or self.unanswered or self.personas or self.edits)
+        return bool(self.messages or self.replies or self.unanswered or self.personas or self.edits or self.feedback)
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,18 @@ class Edit:
     channel_id: int
     text: str
     written_at: datetime
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a person thinks of a version of a reply, and says that it should have said. Ids are Discord's."""
+
+    message_id: int
+    channel_id: int
+    version: int
+    verdict: str | None
+    suggestion: str
+    given_at: datetime
 
 
 @dataclass(frozen=True)

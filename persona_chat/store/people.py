@@ -8,9 +8,9 @@ from sqlalchemy import Connection, Select, delete, func, select
 
 from persona_chat.place import Scope
 from persona_chat.store import forgetting
-from persona_chat.store.holdings import Answered, Edit, Held, Owned, Said, Seat
+from persona_chat.store.holdings import Answered, Edit, Given, Held, Owned, Said, Seat
 from persona_chat.store.library import Begin, Revision, persona_of
-from persona_chat.store.tables import Messages, Personas, Replies, Revisions, Seats
+from persona_chat.store.tables import Feedback, Messages, Personas, Replies, Revisions, Seats
 from persona_chat.store.tables import People as Rows
 
 BATCHES = 20
@@ -57,6 +57,7 @@ class People:
         answers = select(func.count()).select_from(Replies).join(Messages).where(theirs, Replies.text != "")
         personas = select(func.count()).where(*_own(person_id))
         edits = select(func.count()).select_from(Replies).where(Replies.id.in_(_edits(person_id)))
+        feedback = select(func.count()).where(Feedback.person_id == person_id)
         with self._reading() as connection:
             messages, channels, oldest = connection.execute(counted).one()
             return Held(
@@ -66,6 +67,7 @@ class People:
                 connection.execute(select(func.count()).where(theirs, ~kept)).scalar_one(),
                 connection.execute(personas).scalar_one(),
                 connection.execute(edits).scalar_one(),
+                connection.execute(feedback).scalar_one(),
                 oldest,
             )
 
@@ -124,6 +126,7 @@ class People:
         Ids of messages stay claimed, by nobody. Nothing of theirs may be under way.
         """
         words = forgetting.Words()
+        feedback = forgetting.feedback(self._writing, person_id)
         while forgetting.some(self._writing, Messages.speaker_id == person_id, words):
             pass
         with self._reading() as connection:
@@ -137,7 +140,8 @@ class People:
                 forgetting.persona(connection, persona_id)
         with self._writing() as connection:
             changed = forgetting.marks(connection, person_id)
-        held = Held(words.messages, words.replies, len(words.channels), words.unanswered, len(own), len(edits))
+        of_them = (words.messages, words.replies, len(words.channels), words.unanswered)
+        held = Held(*of_them, len(own), len(edits), feedback)
         return held, self.scrub(whole=True) if held or changed else True
 
     def forget_before(self, moment: datetime) -> int:
@@ -164,6 +168,22 @@ class People:
         query = select(*columns).join(Messages).where(Replies.id.in_(_edits(person_id))).order_by(Replies.id.desc())
         with self._reading() as connection:
             return tuple(Edit(*row) for row in connection.execute(query))
+
+    def feedback(self, person_id: int) -> tuple[Given, ...]:
+        """Return what a person thinks of replies, the newest first."""
+        columns: tuple[Any, ...] = (
+            *(Messages.message_id, Messages.channel_id, Replies.number),
+            *(Feedback.verdict, Feedback.suggestion, Feedback.updated_at),
+        )
+        query = (
+            select(*columns)
+            .join(Replies, Replies.id == Feedback.reply_id)
+            .join(Messages, Messages.id == Replies.message_id)
+            .where(Feedback.person_id == person_id)
+            .order_by(Feedback.updated_at.desc())
+        )
+        with self._reading() as connection:
+            return tuple(Given(*row) for row in connection.execute(query))
 
 
 def _own(person_id: int) -> tuple[Any, ...]:

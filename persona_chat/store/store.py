@@ -18,6 +18,7 @@ from persona_chat.place import Place
 from persona_chat.store import backup, services
 from persona_chat.store.answers import Answers, exchanges, parts_of
 from persona_chat.store.database import for_reading, scrub, sqlite_file
+from persona_chat.store.feedback import FeedbackStore
 from persona_chat.store.guests import GuestBook, guest_in
 from persona_chat.store.jobs import Jobs
 from persona_chat.store.library import Library
@@ -35,7 +36,8 @@ class Store:
     Verbs that write are safe to run twice: a cancelled caller cannot know whether the first time counted.
     `jobs` has those about retrainings, `library` those about personas, `seating` those about where they talk, `guests`
     those about who is invited there besides, `answers` those about what was said already, `manners` those about how
-    the bot behaves in a channel, and `people` those about what is kept of people.
+    the bot behaves in a channel, `feedback` those about what people think of replies, and `people` those about what is
+    kept of people.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -50,6 +52,7 @@ class Store:
         self.manners = MannersStore(self._reading.begin, self._writing, insert)
         self.library = Library(self._reading.begin, self._writing)
         self.answers = Answers(self._reading.begin, self._writing, insert, self._statements)
+        self.feedback = FeedbackStore(self._reading.begin, self._writing, insert)
         self.people = People(self._reading.begin, self._writing, insert, self._scrub)
         self.seating = Seating(self._reading.begin, self._writing, insert, self._statements, self.library)
         self.guests = GuestBook(self._reading.begin, self._writing, insert)

@@ -214,6 +214,27 @@ class SentParts(Base):
     sent_id: Mapped[int] = mapped_column(BigInteger)
 
 
+class Feedback(Base):
+    """What people think of replies: of each version a person's newest verdict, and what it should have said, or "".
+
+    It goes with the version that it is about.
+    """
+
+    __tablename__ = "feedback"
+    __table_args__ = (
+        UniqueConstraint("reply_id", "person_id"),
+        CheckConstraint("verdict IN ('up', 'down')", name="verdict"),
+        Index(None, "person_id"),
+    )
+
+    id: Mapped[int] = mapped_column(SURROGATE, primary_key=True)
+    reply_id: Mapped[int] = mapped_column(ForeignKey("replies.id", ondelete="CASCADE"))
+    person_id: Mapped[int] = mapped_column(BigInteger)
+    verdict: Mapped[str | None] = mapped_column(String(8))
+    suggestion: Mapped[str]
+    updated_at: Mapped[datetime]
+
+
 class Channels(Base):
     """How the bot behaves in a channel or a thread, by Discord's id. What is not set is as the bot's defaults.
 

@@ -1,7 +1,7 @@
 """What people do with replies in Discord: another version, other words, deleting, asking why."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import discord
@@ -19,13 +19,26 @@ from persona_chat.store.answers import Answer
 
 log = logging.getLogger(__name__)
 
+OPTED_OUT = "You opted out, so I answer nothing for you. `/privacy opt-in` ends that."
 NOT_YOURS = "Only the person who asked, or a moderator, can change this reply."
 
 
 class Answered:
-    """Does it, for who asked and for moderators. Replies have buttons unless `buttons` says otherwise."""
+    """Does it, for who asked and for moderators. Replies have buttons unless `buttons` says otherwise.
 
-    def __init__(self, client: discord.Client, rework: Rework, faces: Faces, *, buttons: bool) -> None:
+    For people of whom `opted_out` is true nothing is done but to delete.
+    """
+
+    def __init__(
+        self,
+        client: discord.Client,
+        rework: Rework,
+        faces: Faces,
+        *,
+        buttons: bool,
+        opted_out: Callable[[int], bool],
+    ) -> None:
+        self._opted_out = opted_out
         self._client = client
         self._rework = rework
         self._faces = faces
@@ -36,6 +49,12 @@ class Answered:
         await self._check(interaction, message_id)
         await interaction.response.defer(ephemeral=True)
         await self._show(interaction.channel, await self._rework.again(message_id, place_of(interaction)))
+
+    async def go_on(self, interaction: discord.Interaction, message_id: int) -> None:
+        """Let the persona say more."""
+        await self._check(interaction, message_id)
+        await interaction.response.defer(ephemeral=True)
+        await self._show(interaction.channel, await self._rework.go_on(message_id, place_of(interaction)))
 
     async def turn(self, interaction: discord.Interaction, message_id: int, by: int) -> None:
         """Show the next version, or the one before."""
@@ -56,7 +75,7 @@ class Answered:
 
     async def delete(self, interaction: discord.Interaction, message_id: int) -> None:
         """Delete the reply in Discord, and forget it and what it answered."""
-        await self._check(interaction, message_id)
+        await self._check(interaction, message_id, also_opted_out=True)
         await interaction.response.defer(ephemeral=True, thinking=True)
         await self.take_away(message_id)
         await interaction.edit_original_response(content="The reply is deleted, and forgotten.")
@@ -87,8 +106,12 @@ class Answered:
             if answer.newest or answer.message_id not in message_ids:
                 await self._remove(answer.channel_id, [sent for sent in answer.sent if sent not in message_ids])
 
-    async def _check(self, interaction: discord.Interaction, message_id: int) -> Answer:
+    async def _check(
+        self, interaction: discord.Interaction, message_id: int, *, also_opted_out: bool = False
+    ) -> Answer:
         """Return the answer, for who asked and for moderators."""
+        if not also_opted_out and self._opted_out(interaction.user.id):
+            raise NotAllowed(OPTED_OUT)
         answer = await self._rework.find(message_id)
         if interaction.user.id != answer.asker_id and not interaction.permissions.manage_messages:
             raise NotAllowed(NOT_YOURS)
@@ -138,6 +161,8 @@ def why_card(answer: Answer) -> discord.Embed:
         card.set_footer(text="More was not kept when it was made.")
         return card
     card.add_field(name="The model read", value=read_line(how), inline=False)
+    if "goes_on" in how:
+        card.add_field(name="It goes on after", value=f"version {how['goes_on']}", inline=False)
     card.add_field(name="Words were drawn with", value=drawn_line(how), inline=False)
     card.set_footer(text=f"The same again, where the bot runs: persona-chat replay {answer.message_id}")
     return card

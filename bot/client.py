@@ -105,7 +105,7 @@ class PersonaBot(discord.Client):
         self.admins = Admins(admin_ids)
         self.announcer = Announcer(self, retraining)
         self.faces = Faces(self, webhooks=webhooks, several=self._several)
-        self.answered = Answered(self, rework, self.faces, buttons=buttons)
+        self.answered = Answered(self, rework, self.faces, buttons=buttons, opted_out=privacy.opted_out)
         self._reactions = Reactions(self, chat.cast, rework, self.faces, self.answered, feedback)
         self._answering = Answering(chat, self.faces, stream=stream, buttons=buttons, wait=wait)
         self._pace = pace or Pace(0, 0)

@@ -98,6 +98,11 @@ class More(discord.ui.View):
         await feedback.check(of.message_id, of.number, interaction.user.id)
         await interaction.response.send_modal(SuggestionForm(feedback, of))
 
+    @discord.ui.button(label="Continue", style=discord.ButtonStyle.secondary, row=1)
+    async def go_on(self, interaction: "discord.Interaction[PersonaBot]", _button: discord.ui.Button[Self]) -> None:
+        """Let it say more."""
+        await interaction.client.answered.go_on(interaction, self._message_id)
+
     @discord.ui.button(label="Why this reply?", style=discord.ButtonStyle.secondary, row=1)
     async def why(self, interaction: "discord.Interaction[PersonaBot]", _button: discord.ui.Button[Self]) -> None:
         """Say what it was made with."""

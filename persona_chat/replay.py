@@ -26,9 +26,14 @@ def recorded(store: Store, message_id: int, settings: Settings) -> tuple[Version
     if version.how is None or "edited_by" in version.how:
         raise InputError("What made that reply was not kept: it was written by a person, or by an earlier release.")
     drawn = {name: version.how[name] for name in Sampling.__dataclass_fields__ if name in version.how}
+    begun = ""
+    if (number := version.how.get("goes_on")) is not None:
+        begun = next((one.text for one in answer.versions if one.number == number), "")
+        if not begun:
+            raise InputError("That reply went on after words that are not kept any more.")
     past = store.answers.before(answer, settings.history_turns)
     asked = Turn(Speaker.A, answer.asked, answer.asker_name)
-    return version, ReplyRequest(version.persona, (*past, asked), Sampling(**drawn), settings.deadline_s)
+    return version, ReplyRequest(version.persona, (*past, asked), Sampling(**drawn), settings.deadline_s, begun=begun)
 
 
 def folder_of(adapter: str | None, settings: Settings) -> Path | None:

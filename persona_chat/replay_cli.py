@@ -35,8 +35,9 @@ def replay(
     finally:
         store.close()
     again = asyncio.run(_written(settings, folder_of(version.adapter, settings), request))
-    typer.echo(again.text)
-    if again.text != version.text:
+    text = f"{request.begun} {again.text}".lstrip()
+    typer.echo(text)
+    if text != version.text:
         typer.echo("It was another one: what was said before it, or the bot's settings, have changed since.", err=True)
         raise typer.Exit(1)
 

@@ -49,10 +49,27 @@ class Rework:
         async with self._chat.in_turn(answer.channel_id):
             answer = await self.find(message_id)
             request, revision_id = await self._request(answer, place)
+            if request.sampling.temperature == 0:  # or another version would be the same one
+                request = replace(request, sampling=replace(request.sampling, temperature=_WARM))
             reply = await self._chat.write(request)
             made = how(request, reply)
             add = self._store.answers.add
             await asyncio.to_thread(add, answer.message_id, revision_id, reply.text, reply.adapter, made)
+        return await self.find(message_id)
+
+    async def go_on(self, message_id: int, place: Place) -> Answer:
+        """Let the persona say more: a version that goes on after the one that is shown. Raises as `again` does."""
+        answer = await self.find(message_id)
+        async with self._chat.in_turn(answer.channel_id):
+            answer = await self.find(message_id)
+            if len(answer.version.text) >= LONGEST:
+                raise InputError("This reply is as long as replies get.")
+            request, revision_id = await self._request(answer, place)
+            request = replace(request, begun=answer.version.text)
+            reply = await self._chat.write(request)
+            made = how(request, reply) | {"goes_on": answer.shown}
+            text, add = f"{request.begun} {reply.text}", self._store.answers.add
+            await asyncio.to_thread(add, answer.message_id, revision_id, text, reply.adapter, made)
         return await self.find(message_id)
 
     async def turn(self, message_id: int, by: int) -> Answer:
@@ -133,6 +150,4 @@ class Rework:
         past = await asyncio.to_thread(self._store.answers.before, answer, self._settings.history_turns)
         asked = Turn(Speaker.A, answer.asked, answer.asker_name)
         request = self._chat.request(persona, (*past, asked), place)
-        if request.sampling.temperature == 0:  # or another version would be the same one
-            request = replace(request, sampling=replace(request.sampling, temperature=_WARM))
         return request, answer.version.revision_id if revision_id is None else revision_id

@@ -55,15 +55,24 @@ class Encoder(Protocol):
         ...
 
 
-def render(persona: Persona, dialogue: Sequence[Turn], *, show_names: bool = False, form: str = TEMPLATE_ID) -> str:
+def render(
+    persona: Persona,
+    dialogue: Sequence[Turn],
+    *,
+    show_names: bool = False,
+    form: str = TEMPLATE_ID,
+    begun: str = "",
+) -> str:
     """Return the prompt: header, persona, dialogue and the cue (`Persona B:`), with no newline after it.
 
-    `show_names` puts a Persona A turn's display name before its text, when more than one person speaks.
+    `show_names` puts a Persona A turn's display name before its text, when more than one person speaks. `begun` is what
+    Person B has said already, after the cue.
     """
     names = {turn.name for turn in dialogue if turn.speaker is Speaker.A and turn.name}
     spoken = [(turn.speaker, _spoken(turn, show_name=show_names and len(names) > 1)) for turn in dialogue]
+    said = f" {begun}" if begun else ""
     if form == TEMPLATE_AB_0:
-        return render_ab_0((persona.about, *prompt_facts(persona)), spoken)
+        return render_ab_0((persona.about, *prompt_facts(persona)), spoken) + said
     lines = [f"{speaker}: {text}" for speaker, text in spoken]
     return (
         f"{_HEADER}"
@@ -71,7 +80,7 @@ def render(persona: Persona, dialogue: Sequence[Turn], *, show_names: bool = Fal
         f'Conversation: {{"persona_b" = {_list(prompt_facts(persona))},\n'
         f"\n"
         f'"dialogue" = {_list(lines)}}}\n'
-        f"{CUE}"
+        f"{CUE}{said}"
     )
 
 
@@ -93,17 +102,18 @@ def fit(
     show_names: bool = False,
     form: str = TEMPLATE_ID,
     steady: bool = False,
+    begun: str = "",
 ) -> Dialogue:
     """Return the window of the dialogue whose prompt takes at most `budget` tokens, by `count` of the prompt text.
 
-    See `window` for what is `steady`.
+    See `window` for what is `steady`, and `render` for what is `begun`.
 
     Raises InputError when the last Persona A turn does not fit even alone.
     """
     return window(
         dialogue,
         budget,
-        lambda turns: count(render(persona, turns, show_names=show_names, form=form)),
+        lambda turns: count(render(persona, turns, show_names=show_names, form=form, begun=begun)),
         steady=steady,
     )
 

@@ -43,6 +43,11 @@ async def test_a_reply_is_given_once_more(
     assert again.text == version.text
     assert request.sampling.seed is not None
     assert len(request.dialogue) == 3
+    longer = (await Rework(chat, store, embedded_settings).go_on(2, PLACE)).version.text
+    assert longer.startswith(f"{version.text} ")
+    longer_version, request = recorded(store, 2, embedded_settings)
+    assert request.begun == version.text
+    assert f"{request.begun} {(await model_engine.reply(request)).text}" == longer == longer_version.text
 
 
 async def test_what_was_not_kept_is_said(store: Store, settings: Settings) -> None:

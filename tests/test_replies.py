@@ -55,6 +55,52 @@ async def test_another_version_is_shown_remembered_and_turned_back(store: Store,
         assert never_pings(here.env) == []
 
 
+async def test_it_goes_on_after_its_words(store: Store, settings: Settings) -> None:
+    seen: list[ReplyRequest] = []
+
+    def note(request: ReplyRequest) -> str:
+        seen.append(request)
+        return f"part {len(seen)}."
+
+    async with world(store, settings, ScriptedEngine(note)) as here:
+        await here.seat(VERA)
+        await here.guest.send(here.talk, "Hello")
+        for _ in range(2):
+            more = await here.guest.click(last(here), label="⋯")
+            await here.guest.click(told(more)[0], label="Continue")
+        assert here.said(here.talk) == ["part 1. part 2. part 3."]
+        assert seen[-1].begun == "part 1. part 2."
+        assert [turn.text for turn in seen[-1].dialogue] == ["Hello"], "no turn of its own before"
+        assert (await here.bot.chat.prompt(seen[-1])).text.endswith("Persona B: part 1. part 2.")
+        assert labels(last(here)) == ["◀", "3/3", "▶", "🔁", "⋯"]
+        await here.guest.click(last(here), label="◀")
+        assert await remembered(here) == ["Hello", "part 1. part 2."]
+        why = told(await here.guest.context_menu(here.talk, "Why this reply?", last(here)))[0]
+        assert ("It goes on after", "version 1") in [(field.name, field.value) for field in why.embeds[0].fields]
+
+
+async def test_it_does_not_go_on_for_ever(store: Store, settings: Settings) -> None:
+    async with world(store, settings, ScriptedEngine(lambda _: "word " * 400)) as here:
+        await here.seat(VERA)
+        await here.guest.send(here.talk, "Hello")
+        more = await here.guest.click(here.talk.history()[1], label="⋯")
+        result = await here.guest.click(told(more)[0], label="Continue")
+        assert "as long as replies get" in told(result)[-1].content
+        here.env._errors_acknowledged = here.env.error_cursor
+
+
+async def test_who_opted_out_gets_no_more_of_it_and_can_delete_it(store: Store, settings: Settings) -> None:
+    async with world(store, settings, numbered()) as here:
+        await here.seat(VERA)
+        await here.guest.send(here.talk, "Hello")
+        await here.bot.privacy.opt_out(here.guest.id)
+        result = await here.guest.click(last(here), label="🔁")
+        assert "You opted out" in told(result)[0].content
+        here.env._errors_acknowledged = here.env.error_cursor
+        await here.guest.context_menu(here.talk, "Delete this reply", last(here))
+        assert here.said(here.talk) == []
+
+
 async def test_another_version_of_an_older_reply_knows_only_what_was_before(store: Store, settings: Settings) -> None:
     seen: list[ReplyRequest] = []
 

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from persona_chat import template
 from persona_chat.adapters import read_adapter
@@ -101,7 +101,7 @@ class LocalEngine:
 
         def render() -> Prompt:
             window = self._window(request)
-            return Prompt(self._render(request.persona, window), len(window))
+            return Prompt(self._render(request, window), len(window))
 
         return await self._run(self._opened().submit(render))
 
@@ -238,12 +238,15 @@ class LocalEngine:
     def _fit(self, request: ReplyRequest) -> tuple[tuple[int, ...], int]:
         """Return the tokens of the prompt, and how many turns are in it."""
         turns = self._window(request)
-        return tuple(self._tokenizer().encode(self._render(request.persona, turns))), len(turns)
+        return tuple(self._tokenizer().encode(self._render(request, turns))), len(turns)
 
     def _window(self, request: ReplyRequest) -> Dialogue:
-        names, count = self._settings.show_names, self._tokenizer().count
-        budget, form = self._settings.context_tokens, self._form()
-        return template.fit(request.persona, request.dialogue, budget, count, show_names=names, form=form, steady=True)
+        budget, count = self._settings.context_tokens, self._tokenizer().count
+        return template.fit(request.persona, request.dialogue, budget, count, steady=True, **self._how(request))
 
-    def _render(self, persona: Persona, turns: Sequence[Turn]) -> str:
-        return template.render(persona, turns, show_names=self._settings.show_names, form=self._form())
+    def _render(self, request: ReplyRequest, turns: Sequence[Turn]) -> str:
+        return template.render(request.persona, turns, **self._how(request))
+
+    def _how(self, request: ReplyRequest) -> dict[str, Any]:
+        """How the prompt is written."""
+        return {"show_names": self._settings.show_names, "form": self._form(), "begun": request.begun}

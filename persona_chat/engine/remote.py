@@ -156,12 +156,14 @@ class RemoteEngine:
 
     def _fit(self, request: ReplyRequest) -> tuple[str, list[int], int]:
         """Return the prompt, its tokens, and how many turns are in it."""
-        names, form, tokens = self._settings.show_names, form_of(self._adapter), self._tokenizer()
-        budget = self._settings.context_tokens
-        turns = template.fit(
-            request.persona, request.dialogue, budget, tokens.count, show_names=names, form=form, steady=True
-        )
-        prompt = template.render(request.persona, turns, show_names=names, form=form)
+        budget, tokens = self._settings.context_tokens, self._tokenizer()
+        how: dict[str, Any] = {
+            "show_names": self._settings.show_names,
+            "form": form_of(self._adapter),
+            "begun": request.begun,
+        }
+        turns = template.fit(request.persona, request.dialogue, budget, tokens.count, steady=True, **how)
+        prompt = template.render(request.persona, turns, **how)
         return prompt, tokens.encode(prompt), len(turns)
 
     async def _answer(self, request: ReplyRequest, follow: Follow) -> Reply:

@@ -32,6 +32,7 @@ class Sampling:
 class ReplyRequest:
     """A persona and a dialogue that ends with a Persona A turn. `dialogue` may be longer than the window.
 
+    The reply goes on after `begun`, words of Person B that are there already, and does not repeat them.
     Requests of one `channel` share what was read before, and take turns with those of others.
     """
 
@@ -40,6 +41,7 @@ class ReplyRequest:
     sampling: Sampling = Sampling()
     deadline_s: float = 60.0
     channel: int | None = None
+    begun: str = ""
 
 
 class Finish(StrEnum):

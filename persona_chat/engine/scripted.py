@@ -111,10 +111,9 @@ class ScriptedEngine:
             raise EngineFailed
 
     def _fit(self, request: ReplyRequest) -> tuple[str, int]:
-        turns = template.fit(
-            request.persona, request.dialogue, self._context_tokens, _words, show_names=self._show_names
-        )
-        return template.render(request.persona, turns, show_names=self._show_names), len(turns)
+        persona, names, begun = request.persona, self._show_names, request.begun
+        turns = template.fit(persona, request.dialogue, self._context_tokens, _words, show_names=names, begun=begun)
+        return template.render(persona, turns, show_names=names, begun=begun), len(turns)
 
 
 def _words(text: str) -> int:

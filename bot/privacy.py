@@ -159,6 +159,7 @@ def _numbers(held: Held) -> list[str]:
         f"the ids of {_count(held.unanswered, 'message')} without words": held.unanswered,
         f"{_count(held.personas, 'persona')} of your own": held.personas,
         _count(held.edits, "reply that you rewrote", "replies that you rewrote"): held.edits,
+        _count(held.reports, "report to moderators", "reports to moderators"): held.reports,
     }
     return [text for text, number in parts.items() if number]
 

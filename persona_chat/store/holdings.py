@@ -12,7 +12,8 @@ from persona_chat.store.library import Revision
 class Held:
     """What is kept of a person, or was let go of, in numbers. Of `unanswered` messages only ids are kept.
 
-    `edits` are answers to other people that this person wrote in a persona's place.
+    `edits` are answers to other people that this person wrote in a persona's place, `reports` what they told
+    moderators.
     """
 
     messages: int = 0
@@ -21,11 +22,12 @@ class Held:
     unanswered: int = 0
     personas: int = 0
     edits: int = 0
+    reports: int = 0
     oldest: datetime | None = None
 
     def __bool__(self) -> bool:
         """Whether there is anything."""
-        return bool(self.messages or self.replies or self.unanswered or self.personas or self.edits)
+        return any((self.messages, self.replies, self.unanswered, self.personas, self.edits, self.reports))
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,9 @@ from persona_chat.store.database import for_reading, scrub, sqlite_file
 from persona_chat.store.jobs import Jobs
 from persona_chat.store.library import Library
 from persona_chat.store.manners import MannersStore
+from persona_chat.store.moderation import ModerationStore
 from persona_chat.store.people import People
+from persona_chat.store.reports import Reports
 from persona_chat.store.seating import Seated, Seating
 from persona_chat.store.services import Service
 from persona_chat.store.statements import Statements
@@ -33,8 +35,8 @@ class Store:
 
     Verbs that write are safe to run twice: a cancelled caller cannot know whether the first time counted.
     `jobs` has those about retrainings, `library` those about personas, `seating` those about where they talk, `answers`
-    those about what was said already, `manners` those about how the bot behaves in a channel, and `people` those about
-    what is kept of people.
+    those about what was said already, `manners` those about how the bot behaves in a channel, `moderation` those about
+    what servers allow, `reports` those about what moderators were told, and `people` those about what is kept of people.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -47,6 +49,8 @@ class Store:
         self._statements = Statements(insert)
         self.jobs = Jobs(self._reading.begin, self._writing)
         self.manners = MannersStore(self._reading.begin, self._writing, insert)
+        self.moderation = ModerationStore(self._reading.begin, self._writing, insert)
+        self.reports = Reports(self._reading.begin, self._writing)
         self.library = Library(self._reading.begin, self._writing)
         self.answers = Answers(self._reading.begin, self._writing, insert, self._statements)
         self.people = People(self._reading.begin, self._writing, insert, self._scrub)

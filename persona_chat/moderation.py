@@ -5,7 +5,6 @@ It knows the store, and no Discord.
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import replace
 
 from persona_chat.place import Place
 from persona_chat.rules import Kind, Rules, Verdict, judge
@@ -20,9 +19,10 @@ LISTED = 200
 
 
 class Moderation:
-    """The rules of servers. In direct messages there are none."""
+    """The rules of servers; in direct messages there are none. `reports` are the store's, for threads."""
 
     def __init__(self, store: Store) -> None:
+        self.reports = store.reports
         self._store = store.moderation
         self._rules: dict[int, Rules] = {}
         self._filters: dict[int, WordFilter] = {}

@@ -112,7 +112,7 @@ class Privacy:
         return Forgotten(held, scrubbed, await asyncio.to_thread(self._store.backups))
 
     async def sweep(self) -> int:
-        """Let go of what was said or reported too long ago, and of backups as old; return how many messages that were."""
+        """Let go of messages, reports and backups that are too old; return how many messages that were."""
         if not self.days:
             return 0
         moment = datetime.now(UTC) - timedelta(days=self.days)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum, StrEnum, auto
 
 from persona_chat.place import Place
-from persona_chat.word_filter import Filtering
+from persona_chat.word_filter import NO_FILTERING, Filtering
 
 
 class Kind(StrEnum):
@@ -32,7 +32,7 @@ class Rules:
 
     channels: Mapping[int, bool] = field(default_factory=dict)
     roles: Mapping[int, bool] = field(default_factory=dict)
-    filtering: Filtering = Filtering()
+    filtering: Filtering = NO_FILTERING
     log_channel_id: int | None = None
 
     def of(self, kind: Kind) -> Mapping[int, bool]:
@@ -53,7 +53,7 @@ def judge(rules: Rules, place: Place, role_ids: Iterable[int], *, manages: bool)
 def talks_in(channels: Mapping[int, bool], place: Place) -> bool:
     """Whether the bot talks there. A thread that is named itself does not follow its channel."""
     for channel_id in (place.channel_id, place.parent_id):
-        if channel_id in channels:
+        if channel_id is not None and channel_id in channels:
             return channels[channel_id]
     return True not in channels.values()
 

@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from persona_chat.errors import InputError
+from persona_chat.heard import encodable
 
 WORDS = 200
 """The most words of its own that a server may have."""
@@ -83,13 +84,17 @@ class Filtering:
         return self.side in (Side.OUTPUT, Side.BOTH)
 
 
+NO_FILTERING = Filtering()
+NO_WORDS = WordList()
+
+
 @dataclass(frozen=True)
 class WordFilter:
     """A server's filter, ready to be asked."""
 
-    filtering: Filtering = Filtering()
-    built_in: WordList = WordList()
-    own: WordList = WordList()
+    filtering: Filtering = NO_FILTERING
+    built_in: WordList = NO_WORDS
+    own: WordList = NO_WORDS
 
     def stops_input(self, text: str) -> Listed | None:
         """Return the list with a word that a person said, if there is one."""
@@ -118,7 +123,7 @@ def built_in_list() -> WordList:
 
 def typed_words(text: str) -> tuple[str, ...]:
     """Return the words that somebody typed, one a line, each once. Raises InputError for too many or too long ones."""
-    lines = dict.fromkeys(" ".join(line.split()) for line in text.splitlines())
+    lines = dict.fromkeys(" ".join(line.split()) for line in encodable(text).splitlines())
     words = tuple(line for line in lines if line)
     if len(words) > WORDS:
         raise InputError(f"That are {len(words):,} words; {WORDS} are allowed.")

@@ -9,7 +9,19 @@ import discord
 import pytest
 from simcord.results import InteractionResult
 
-from bot.command_table import ADMINS, ASKERS, CHANGERS, CHANNEL_MANAGERS, EVERYBODY, FOR_PLACE, MAKERS, YOU, rows
+from bot.command_table import (
+    ADMINS,
+    ASKERS,
+    CHANGERS,
+    CHANNEL_MANAGERS,
+    EVERYBODY,
+    FOR_PLACE,
+    MAKERS,
+    MODERATORS,
+    SERVER_MANAGERS,
+    YOU,
+    rows,
+)
 from persona_chat.persona import Persona
 from persona_chat.settings import Settings
 from persona_chat.store.store import Store
@@ -29,6 +41,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "persona import": {"file": ("card.json", json.dumps({"name": "Kit", "description": "I am a fox."}).encode())},
     "chat mode": {"answer": "every"},
     "adapter use": {"name": "none"},
+    "moderation channels": {"action": "clear"},
+    "moderation roles": {"action": "clear"},
+    "moderation filter": {"reads": "off"},
+    "moderation log": {"off": True},
+    "moderation done": {"number": 1},
 }
 
 PEOPLE = ("admin", "server manager", "channel manager", "moderator", "member", "opted out", "direct message")
@@ -40,6 +57,8 @@ MAY: dict[str, set[str]] = {
     CHANGERS: {"server manager", "direct message"},
     CHANNEL_MANAGERS: {"channel manager", "direct message"},
     ASKERS: {"moderator"},
+    SERVER_MANAGERS: {"server manager"},
+    MODERATORS: {"server manager", "moderator"},
     ADMINS: {"admin"},
 }
 
@@ -49,6 +68,7 @@ REFUSALS = (
     "can be changed by who made it",
     "Only the people who run this bot",
     "Only the person who asked",
+    "only works in a server",
 )
 
 NAMES = [
@@ -56,11 +76,12 @@ NAMES = [
     *(f"persona {name}" for name in ("delete", "import", "export")),
     *(f"privacy {name}" for name in ("show", "export", "forget", "opt-out", "opt-in")),
     *(f"chat {name}" for name in ("mode", "pause", "resume", "reset", "undo", "context")),
-    *("status", "help"),
+    *("status", "help", "report"),
+    *(f"moderation {name}" for name in ("channels", "roles", "filter", "words", "log", "show", "reports", "done")),
     *(f"retrain {name}" for name in ("start", "status", "cancel", "history")),
     *(f"adapter {name}" for name in ("list", "use", "rollback")),
 ]
-MENUS = ["Regenerate", "Why this reply?", "Edit this reply", "Delete this reply"]
+MENUS = ["Regenerate", "Why this reply?", "Edit this reply", "Delete this reply", "Report"]
 
 
 def test_the_table_in_the_docs_is_the_codes(tmp_path: Path) -> None:

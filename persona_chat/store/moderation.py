@@ -26,11 +26,11 @@ class ModerationStore:
         with self._reading() as connection:
             servers = {row.id: row for row in connection.execute(select(Servers))}
             listed: defaultdict[tuple[int, str], dict[int, bool]] = defaultdict(dict)
-            for row in connection.execute(select(Listed)):
-                listed[row.server_id, row.kind][row.target_id] = row.allowed
+            for one in connection.execute(select(Listed)):
+                listed[one.server_id, one.kind][one.target_id] = one.allowed
             words: defaultdict[int, tuple[str, ...]] = defaultdict(tuple)
-            for row in connection.execute(select(FilterWords).order_by(FilterWords.number)):
-                words[row.server_id] += (row.word,)
+            for own in connection.execute(select(FilterWords).order_by(FilterWords.number)):
+                words[own.server_id] += (own.word,)
         found = {}
         for server_id in {*servers, *(server_id for server_id, _ in listed)}:
             rules = Rules(listed[server_id, Kind.CHANNEL], listed[server_id, Kind.ROLE])

@@ -12,7 +12,7 @@ from persona_chat.store.tables import Reports as Rows
 
 @dataclass(frozen=True)
 class Report:
-    """What somebody told moderators. Ids are Discord's; `number` is ours. No message: it is about none in particular."""
+    """What somebody told moderators. Ids are Discord's; `number` is ours. No message: about none in particular."""
 
     number: int
     server_id: int
@@ -32,8 +32,8 @@ class Reports:
 
     def add(
         self, server_id: int, channel_id: int, message_id: int | None, reporter_id: int, reason: str, most: int
-    ) -> Report | None:
-        """Keep a report; None when this person has `most` open ones in that server already.
+    ) -> tuple[Report, bool] | None:
+        """Keep a report, and say whether it is new; None when this person has `most` open ones in that server already.
 
         The same person's open report about the same message stays the one there is.
         """
@@ -51,11 +51,11 @@ class Reports:
             if message_id is not None:
                 same = connection.execute(select(*columns).where(*theirs, Rows.message_id == message_id)).first()
                 if same is not None:
-                    return _report(same)
+                    return _report(same), False
             if connection.execute(select(func.count()).where(*theirs)).scalar_one() >= most:
                 return None
             number = connection.execute(insert(Rows).values(**values).returning(Rows.id)).scalar_one()
-            return _report(connection.execute(select(*columns).where(Rows.id == number)).one())
+            return _report(connection.execute(select(*columns).where(Rows.id == number)).one()), True
 
     def open(self, server_id: int, limit: int) -> tuple[Report, ...]:
         """Return the open reports of a server, the oldest first."""

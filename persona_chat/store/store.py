@@ -36,7 +36,8 @@ class Store:
     Verbs that write are safe to run twice: a cancelled caller cannot know whether the first time counted.
     `jobs` has those about retrainings, `library` those about personas, `seating` those about where they talk, `answers`
     those about what was said already, `manners` those about how the bot behaves in a channel, `moderation` those about
-    what servers allow, `reports` those about what moderators were told, and `people` those about what is kept of people.
+    what servers allow, `reports` those about what moderators were told, and `people` those about what is kept of
+    people.
     """
 
     def __init__(self, engine: Engine) -> None:

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bot import answering, draft
-from persona_chat.engine.reply import ReplyRequest
+from bot import draft
 from persona_chat.engine.scripted import ScriptedEngine
 from persona_chat.persona import Persona
 from persona_chat.settings import Settings, load_settings
@@ -43,7 +42,7 @@ def in_turn(*replies: str) -> ScriptedEngine:
 
 
 async def test_a_message_with_a_word_is_neither_answered_nor_kept_and_its_person_is_told_once(
-    store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    store: Store, settings: Settings
 ) -> None:
     async with world(store, settings) as here:
         await here.seat(VERA)
@@ -248,7 +247,3 @@ async def test_in_direct_messages_there_is_no_filter(store: Store, settings: Set
         last = friend.dm_channel.last_message
         assert last is not None
         assert last.content == f"Nemo heard: Ahoy {WORD} (1)"
-
-
-def test_a_person_is_told_again_after_a_while() -> None:
-    assert 60 <= answering.TOLD_EVERY_S <= 3600

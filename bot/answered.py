@@ -7,19 +7,21 @@ from typing import Any
 import discord
 
 from bot import text
+from bot.admission import check, stopped
 from bot.faces import Faces
 from bot.faults import DISCORD_FAULTS
 from bot.places import channel_at, place_of, said_at
 from bot.portrait import called, shortened
 from bot.reply_view import EditForm, view_of
 from bot.rights import NotAllowed
-from persona_chat.errors import PersonaChatError
+from persona_chat.errors import Filtered, PersonaChatError
 from persona_chat.rework import Rework
 from persona_chat.store.answers import Answer
 
 log = logging.getLogger(__name__)
 
 OPTED_OUT = "You opted out, so I answer nothing for you. `/privacy opt-in` ends that."
+WORDS_STOPPED = "There is a word in that which this server's filter stops. The reply stays as it was."
 NOT_YOURS = "Only the person who asked, or a moderator, can change this reply."
 
 
@@ -46,29 +48,36 @@ class Answered:
 
     async def again(self, interaction: discord.Interaction, message_id: int) -> None:
         """Let the persona answer once more, in another version."""
+        check(interaction, public=True)
         await self._check(interaction, message_id)
         await interaction.response.defer(ephemeral=True)
         await self._show(interaction.channel, await self._rework.again(message_id, place_of(interaction)))
 
     async def go_on(self, interaction: discord.Interaction, message_id: int) -> None:
         """Let the persona say more."""
+        check(interaction, public=True)
         await self._check(interaction, message_id)
         await interaction.response.defer(ephemeral=True)
         await self._show(interaction.channel, await self._rework.go_on(message_id, place_of(interaction)))
 
     async def turn(self, interaction: discord.Interaction, message_id: int, by: int) -> None:
         """Show the next version, or the one before."""
+        check(interaction, public=True)
         await self._check(interaction, message_id)
         await interaction.response.defer(ephemeral=True)
-        await self._show(interaction.channel, await self._rework.turn(message_id, by))
+        await self._show(interaction.channel, await self._rework.turn(message_id, by, place_of(interaction)))
 
     async def edit(self, interaction: discord.Interaction, message_id: int) -> None:
         """Open a form with the reply's words."""
+        check(interaction, public=True)
         answer = await self._check(interaction, message_id)
         await interaction.response.send_modal(EditForm(message_id, answer.version.text))
 
     async def edited(self, interaction: discord.Interaction, message_id: int, words: str) -> None:
         """Let the reply have these words."""
+        check(interaction, public=True)
+        if listed := stopped(interaction, words):
+            raise Filtered(WORDS_STOPPED, listed)
         await self._check(interaction, message_id)
         await interaction.response.defer(ephemeral=True)
         await self._show(interaction.channel, await self._rework.edit(message_id, words, interaction.user.id))

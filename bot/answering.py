@@ -5,16 +5,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import discord
+from discord.ext import commands
 
 from bot import text
 from bot.draft import Draft
 from bot.faces import Faces
 from bot.faults import DISCORD_FAULTS
+from bot.log_channel import LogChannel
 from bot.reply_view import reply_view
 from bot.telling import typing
-from persona_chat.chat import Chat
+from persona_chat.chat import NOT_READ, Chat
 from persona_chat.engine.reply import Wait
-from persona_chat.errors import AgeRestricted, PersonaChatError, Stopped, trace
+from persona_chat.errors import AgeRestricted, Filtered, PersonaChatError, Stopped, trace
 from persona_chat.heard import Heard
 from persona_chat.persona import Persona
 
@@ -23,12 +25,20 @@ log = logging.getLogger(__name__)
 WENT_WRONG = "Something went wrong on my side. It has been noted; please try again."
 
 
+TOLD_EVERY_S = 600.0
+"""How seldom a person is told that a filter stopped a message."""
+
+
 class Answering:
     """Answers messages. What is the persona's is said with its face, what is the bot's by the bot."""
 
-    def __init__(self, chat: Chat, faces: Faces, *, stream: bool, buttons: bool, wait: Wait) -> None:
+    def __init__(
+        self, chat: Chat, faces: Faces, log_channel: LogChannel, *, stream: bool, buttons: bool, wait: Wait
+    ) -> None:
         self._chat = chat
         self._faces = faces
+        self._log_channel = log_channel
+        self._not_read = commands.CooldownMapping.from_cooldown(1, TOLD_EVERY_S, commands.BucketType.member)
         self._stream = stream
         self._buttons = buttons
         self._wait = wait
@@ -53,6 +63,8 @@ class Answering:
                 return  # the channel was not so when the persona was set; nobody asked for a line at every message
             await draft.vanish()
             await self.say(message, str(error))
+            if isinstance(error, Filtered):
+                await self._log_channel.not_said(message, error)
         except DISCORD_FAULTS as error:
             # The reply is saved; the text of the error may hold what Discord was sent.
             log.warning("the reply to message %s could not be sent: %s", message.id, type(error).__name__)
@@ -60,6 +72,12 @@ class Answering:
             log.error("message %s could not be answered: %s", message.id, trace(error))
             await draft.vanish()
             await self.say(message, WENT_WRONG)
+
+    async def not_read(self, message: discord.Message, listed: str) -> None:
+        """Tell a person, not each time, that a word in a message stopped it; and moderators where they want to know."""
+        if self._not_read.update_rate_limit(message, message.created_at.timestamp()) is None:
+            await self.say(message, NOT_READ)
+        await self._log_channel.not_read(message, listed)
 
     async def say(self, message: discord.Message, line: str) -> None:
         """Tell the person something that is the bot's and not the persona's, if that can be sent at all."""

@@ -13,6 +13,7 @@ from discord import app_commands
 from bot import text
 from bot.adapters import AdapterCommands
 from bot.admins import Admins, NotAdmin
+from bot.admission import Tree, admits
 from bot.announcer import Announcer, CancelButton
 from bot.answered import Answered
 from bot.answering import WENT_WRONG, Answering
@@ -21,6 +22,8 @@ from bot.draft import StopButton
 from bot.faces import Faces
 from bot.feedback import FeedbackCommands
 from bot.help import help_command
+from bot.log_channel import LogChannel
+from bot.moderation import ModerationCommands
 from bot.pace import Pace, Verdict
 from bot.persona_list import RestoreButton
 from bot.personas import PersonaCommands
@@ -29,12 +32,13 @@ from bot.privacy import OPTED_OUT, PrivacyCommands, notice
 from bot.reactions import Reactions
 from bot.reply_menus import reply_menus
 from bot.reply_view import ReplyButton
+from bot.reports import DoneButton, Reporting, report_command, report_menu
 from bot.retraining import RetrainCommands
 from bot.status import status_command
 from bot.telling import tell
 from persona_chat.chat import Chat
 from persona_chat.engine.reply import Wait, plainly
-from persona_chat.errors import PersonaChatError, trace
+from persona_chat.errors import Filtered, PersonaChatError, trace
 from persona_chat.feedback import Feedback
 from persona_chat.manners import set_aside
 from persona_chat.place import Place
@@ -105,19 +109,23 @@ class PersonaBot(discord.Client):
         self.admins = Admins(admin_ids)
         self.announcer = Announcer(self, retraining)
         self.faces = Faces(self, webhooks=webhooks, several=self._several)
+        self.log_channel = LogChannel(self, chat.moderation)
+        self.reporting = Reporting(chat.moderation.reports, self.log_channel, privacy)
         self.answered = Answered(self, rework, self.faces, buttons=buttons, opted_out=privacy.opted_out)
         self._reactions = Reactions(self, chat.cast, rework, self.faces, self.answered, feedback)
-        self._answering = Answering(chat, self.faces, stream=stream, buttons=buttons, wait=wait)
+        self._answering = Answering(chat, self.faces, self.log_channel, stream=stream, buttons=buttons, wait=wait)
         self._pace = pace or Pace(0, 0)
         self._under_way_now = 0
         self._settled = asyncio.Event()
         self._settled.set()
-        self.tree = app_commands.CommandTree(self)
+        self.tree = Tree(self)
         notes = (None if message_content else ONLY_ADDRESSED, notice(privacy.days))
         self.tree.add_command(PersonaCommands(chat, self.faces, *notes))
         self.tree.add_command(PrivacyCommands(privacy))
         self.tree.add_command(ChatCommands(chat, rework))
-        for menu in reply_menus(self.answered):
+        self.tree.add_command(ModerationCommands(chat.moderation, self.log_channel, self.reporting))
+        self.tree.add_command(report_command())
+        for menu in (*reply_menus(self.answered), report_menu()):
             self.tree.add_command(menu)
         wanted = PERMISSIONS if webhooks else NEEDED
         self.tree.add_command(status_command(chat, retraining.registry, wanted=wanted, message_content=message_content))
@@ -136,7 +144,7 @@ class PersonaBot(discord.Client):
         """Tell Discord our commands, once a start, and learn who runs this bot."""
         if self.application is not None:
             self.admins.add_owners(self.application)
-        self.add_dynamic_items(CancelButton, ReplyButton, RestoreButton, StopButton)
+        self.add_dynamic_items(CancelButton, DoneButton, ReplyButton, RestoreButton, StopButton)
         await self.tree.sync()
 
     async def on_message(self, message: discord.Message) -> None:
@@ -149,6 +157,8 @@ class PersonaBot(discord.Client):
             if message.guild is None:  # elsewhere they may be talking to somebody else
                 await self._answering.say(message, OPTED_OUT)
             return
+        if not admits(self.chat.moderation, message):
+            return
         place = said_at(message)
         named = self.chat.cast.guests.named(place, message.content) is not None
         addressed = named or text.addressed(message, me, self.faces.is_ours)
@@ -156,12 +166,15 @@ class PersonaBot(discord.Client):
             if addressed and self.chat.listening.manners(place).paused:
                 await self._answering.say(message, PAUSED)
             return
+        heard = text.heard(message, me)
+        if listed := self.chat.moderation.words(place.guild_id).stops_input(heard.text):
+            await self._answering.not_read(message, listed)
+            return
         verdict, line = self._pace.judge(message)
         if verdict is not Verdict.ANSWER:
             if verdict is Verdict.EXPLAIN:
                 await self._answering.say(message, line)
             return
-        heard = text.heard(message, me)
         if heard.text:
             with self._under_way():
                 await self._answering.answer(message, heard, addressed=addressed)
@@ -178,10 +191,14 @@ class PersonaBot(discord.Client):
 
     async def on_raw_message_edit(self, payload: discord.RawMessageUpdateEvent) -> None:
         """What somebody says now is what is remembered, and if it is the last message, what is answered."""
-        said = payload.message
-        if self.user is not None and text.from_person(said) and not self.privacy.opted_out(said.author.id):
-            with self._under_way():
-                await self.answered.question_edited(payload.message, self.user)
+        said, me = payload.message, self.user
+        if me is None or not text.from_person(said) or self.privacy.opted_out(said.author.id):
+            return
+        moderation = self.chat.moderation
+        if not admits(moderation, said) or moderation.words(payload.guild_id).stops_input(text.heard(said, me).text):
+            return
+        with self._under_way():
+            await self.answered.question_edited(said, me)
 
     async def on_raw_reaction_add(self, payload: discord.RawReactionActionEvent) -> None:
         """Some reactions to a reply say what to do with it."""
@@ -228,6 +245,8 @@ class PersonaBot(discord.Client):
             log.error("interaction %s failed: %s", interaction.id, trace(error))
             line = WENT_WRONG
         await tell(interaction, line)
+        if isinstance(error, Filtered):
+            await self.log_channel.note(interaction, f"asked for words that the word filter stopped ({error.listed})")
 
     async def on_error(self, event_method: str, /, *_args: object, **_kwargs: object) -> None:
         """Log what no other place caught; arguments may hold people's words and are left out."""

@@ -8,7 +8,6 @@ import discord
 from discord import app_commands
 
 EVERYBODY = "everybody"
-JUDGES = "everybody who did not opt out"
 FOR_PLACE = (
     "for a channel Manage Channels, for a thread Manage Threads or its owner, for the server Manage Server, "
     "for oneself everybody"
@@ -18,6 +17,8 @@ MAKERS = "Manage Channels or Manage Server; for oneself everybody"
 CHANGERS = "who made it, or Manage Server"
 CHANNEL_MANAGERS = "Manage Channels, or the thread's owner"
 ASKERS = "who asked, or Manage Messages"
+SERVER_MANAGERS = "Manage Server"
+MODERATORS = "Manage Messages or Manage Server"
 ADMINS = "those who run the bot"
 
 YOU = "you alone"
@@ -26,7 +27,8 @@ ALL = "everybody there"
 _HEAD = """# Commands
 
 Made from the code by `python -m tests.command_table`. A command works in servers, in threads and in direct messages;
-in those everybody may what takes a permission in a server. Server Settings → Integrations can narrow each further.
+in those everybody may what takes a permission in a server. `/moderation` and `/report` need a server. Server Settings →
+Integrations can narrow each further.
 
 | command | what it does | who may | who sees the answer |
 |---|---|---|---|
@@ -43,9 +45,9 @@ class Row:
     sees: str
 
 
-def says(who: str, sees: str) -> dict[Any, Any]:
-    """What a command says of itself, for `extras` of its decorator."""
-    return {"who": who, "sees": sees}
+def says(who: str, sees: str, *, always: bool = False) -> dict[Any, Any]:
+    """What a command says of itself, for `extras` of its decorator. `always`: whatever a server's lists say."""
+    return {"who": who, "sees": sees, "always": always}
 
 
 def rows(tree: app_commands.CommandTree[Any]) -> Iterator[Row]:

@@ -8,6 +8,7 @@ from discord import app_commands
 
 from bot.command_table import ALL, CHANNEL_MANAGERS, EVERYBODY, YOU, says
 from bot.guests import NO_GUEST, guest_choices
+from bot.log_channel import note
 from bot.places import place_of
 from bot.rights import NotAllowed
 from persona_chat.chat import Chat
@@ -58,6 +59,7 @@ class ChatCommands(app_commands.Group):
         if answer is Mode.CHANCE:
             line = f"{line}\nOf other messages {chance} in a hundred, at most one every {cooldown} seconds."
         await interaction.response.send_message(f"{line}\n-# I am paused here." if after.paused else line)
+        await note(interaction, f"let me answer {SAID[answer]}")
 
     @app_commands.command(name="pause", extras=says(CHANNEL_MANAGERS, ALL))
     async def pause(self, interaction: discord.Interaction) -> None:
@@ -77,6 +79,7 @@ class ChatCommands(app_commands.Group):
         messages = "1 message" if forgotten == 1 else f"{forgotten:,} messages"
         what = f"I put {messages} out of my mind." if forgotten else "There is nothing here that I remember."
         await interaction.response.send_message(f"{what} `/chat undo` brings back what the last reset took.")
+        await note(interaction, "reset what I remember")
 
     @app_commands.command(name="undo", extras=says(CHANNEL_MANAGERS, ALL))
     async def undo(self, interaction: discord.Interaction) -> None:
@@ -84,6 +87,7 @@ class ChatCommands(app_commands.Group):
         if not await self._rework.undo_reset(managed(interaction)):
             raise InputError("There is no reset to undo here.")
         await interaction.response.send_message("I remember again what was said here before the reset.")
+        await note(interaction, "undid the last reset of what I remember")
 
     @app_commands.command(name="context", extras=says(EVERYBODY, YOU))
     @app_commands.describe(guest="Of which guest; without it, of who was set here")
@@ -114,6 +118,8 @@ class ChatCommands(app_commands.Group):
         already = " already" if before.paused == paused else ""
         line = f"I am{already} silent here. `/chat resume` ends that." if paused else f"I am{already} listening here."
         await interaction.response.send_message(line)
+        if not already:
+            await note(interaction, "paused me" if paused else "ended my pause")
 
 
 def managed(interaction: discord.Interaction) -> Place:

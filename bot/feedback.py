@@ -84,14 +84,6 @@ class SuggestionForm(discord.ui.Modal, title="What should it have said?"):
         await interaction.client.failed(interaction, error)
 
 
-async def ask(interaction: "discord.Interaction[PersonaBot]", message_id: int) -> None:
-    """Open the form about the version of a reply that is shown. Raises InputError."""
-    feedback, person_id = interaction.client.feedback, interaction.user.id
-    of = await feedback.of(message_id, person_id)
-    await feedback.check(of.message_id, of.number, person_id)
-    await interaction.response.send_modal(SuggestionForm(feedback, of))
-
-
 def thumb_of(emoji: str) -> Thumb | None:
     """The verdict that a reaction is, in any colour of skin."""
     return next((thumb for thumb, shown in THUMBS.items() if emoji.startswith(shown)), None)

@@ -6,7 +6,8 @@ import discord
 from discord import app_commands
 
 from bot.command_table import ALL, FOR_GUESTS, says
-from bot.persona_set import Setting, nearest
+from bot.log_channel import note
+from bot.persona_set import Setting, check_name, nearest
 from bot.places import place_of
 from bot.portrait import called
 from bot.rights import check_set
@@ -46,6 +47,7 @@ class GuestCommands(app_commands.Group):
         place = place_of(interaction)
         check_set(interaction, place, nearest(place))
         kept = await self._named(place, name)
+        check_name(interaction, kept.persona)
         before = self._cast.guests.at(place)
         guest = await self._cast.invite(place, nearest(place), kept, trigger or "")
         await interaction.response.defer(thinking=True)
@@ -53,6 +55,7 @@ class GuestCommands(app_commands.Group):
         line = f"**{called(kept.persona)}** is{already} a guest here. {answers_line(guest)}"
         await interaction.edit_original_response(content=line)
         if guest.persona_id not in [one.persona_id for one in before]:
+            await note(interaction, f"invited **{called(kept.persona)}**")
             await self._setting.greet(interaction, kept.persona)
 
     @app_commands.command(name="dismiss", extras=says(FOR_GUESTS, ALL))
@@ -68,6 +71,7 @@ class GuestCommands(app_commands.Group):
         if guest is None:
             raise InputError(NO_GUEST.format(name=shown))
         await interaction.response.send_message(f"**{shown}** has left. What it said here it will remember.")
+        await note(interaction, f"let the guest **{shown}** go")
 
     @invite.autocomplete("name")
     async def _all(self, interaction: discord.Interaction, written: str) -> list[app_commands.Choice[str]]:

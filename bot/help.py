@@ -19,7 +19,7 @@ FIRST = (
 def help_command(tree: app_commands.CommandTree[Any], admins: Admins) -> app_commands.Command[Any, ..., None]:
     """Return the command. Those who run the bot are shown theirs as well."""
 
-    @app_commands.command(name="help", extras=says(EVERYBODY, YOU))
+    @app_commands.command(name="help", extras=says(EVERYBODY, YOU, always=True))
     async def help_(interaction: discord.Interaction) -> None:
         """Show what I can do, and how to begin."""
         mine = interaction.user in admins

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import discord
 
+from bot.log_channel import note_about
 from bot.persona_form import OPEN_S, LineForm, PersonaForm, typed
 from bot.places import place_of
 from bot.portrait import called, portrait, shortened
@@ -66,6 +67,7 @@ class PersonaDraft(discord.ui.View):
         await interaction.response.edit_message(
             content=f"**{name}** is saved. `/persona set name:{kept.persona.name}` lets it talk.", view=None
         )
+        await note_about(interaction, kept, f"{'made' if self._kept is None else 'changed'} the persona **{name}**")
 
     @discord.ui.button(label="Try it", style=discord.ButtonStyle.secondary)
     async def try_it(self, interaction: discord.Interaction, _button: discord.ui.Button[Self]) -> None:

@@ -138,7 +138,7 @@ class PersonaForm(discord.ui.Modal):
 class Again(discord.ui.View):
     """A button that opens a form once more, with what was typed."""
 
-    def __init__(self, form: PersonaForm) -> None:
+    def __init__(self, form: discord.ui.Modal) -> None:
         super().__init__(timeout=OPEN_S)
         self._form = form
 

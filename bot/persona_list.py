@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Self
 
 import discord
 
+from bot.log_channel import note_about
 from bot.persona_form import OPEN_S
 from bot.portrait import called
 from persona_chat.cast import Cast
@@ -82,7 +83,9 @@ class Deletion(discord.ui.View):
         await self._cast.delete(self._kept)
         undo = discord.ui.View(timeout=None)
         undo.add_item(RestoreButton(self._kept.id))
-        await interaction.response.edit_message(content=f"**{called(self._kept.persona)}** is deleted.", view=undo)
+        name = called(self._kept.persona)
+        await interaction.response.edit_message(content=f"**{name}** is deleted.", view=undo)
+        await note_about(interaction, self._kept, f"deleted the persona **{name}**")
 
     @discord.ui.button(label="Keep", style=discord.ButtonStyle.secondary)
     async def keep(self, interaction: discord.Interaction, _button: discord.ui.Button[Self]) -> None:
@@ -119,5 +122,6 @@ class RestoreButton(
         try:
             kept = await bot.chat.cast.restore(self._persona_id)
             await interaction.response.edit_message(content=f"**{called(kept.persona)}** is back.", view=None)
+            await note_about(interaction, kept, f"brought the persona **{called(kept.persona)}** back")
         except Exception as error:
             await bot.failed(interaction, error)

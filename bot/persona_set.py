@@ -5,16 +5,24 @@ from dataclasses import replace
 
 import discord
 
+from bot.admission import stopped
 from bot.faces import Faces
+from bot.log_channel import note
 from bot.persona_form import PersonaForm, Typed, typed
 from bot.portrait import called, portrait, shortened
 from bot.rights import check_change, check_make
 from persona_chat.cast import Cast
+from persona_chat.errors import Filtered
 from persona_chat.persona import Persona
 from persona_chat.place import Place, Scope
+from persona_chat.redrawing import NAME_STOPPED
 from persona_chat.store.library import Kept
 
 FORM = "Who talks here?"
+
+WORDS_STOPPED = (
+    "What it says of itself, or its greeting, has a word that this server's filter stops, so it is not shown here."
+)
 
 _CHECK_S = 1.5
 
@@ -43,6 +51,7 @@ class Setting:
 
     async def put(self, interaction: discord.Interaction, place: Place, scope: Scope, persona: Persona) -> None:
         """Let a persona in these words talk and say so, or leave everything as it was and raise."""
+        check_name(interaction, persona)
         home = place.mine if scope is Scope.ME else place.home
         there = await self._cast.search(home, persona.name)
         if there is None:
@@ -66,6 +75,7 @@ class Setting:
 
     async def seat(self, interaction: discord.Interaction, place: Place, scope: Scope, kept: Kept) -> None:
         """Let a persona that there is talk, and say so."""
+        check_name(interaction, kept.persona)
         before = await self._cast.at(place, scope)
         await self._cast.seat(place, scope, kept)
         await interaction.response.defer(thinking=True, ephemeral=scope is Scope.ME)
@@ -75,20 +85,33 @@ class Setting:
         """Say who talks now, and let a newcomer greet."""
         newly = self._first if before is None and scope is not Scope.ME else None
         lacking = self._faces.lacking(interaction, kept.persona) if scope is not Scope.ME else None
-        notes = [f"-# {note}" for note in (self._note, newly, lacking) if note]
+        persona = kept.persona
+        public = scope is not Scope.ME
+        hidden = public and stopped(interaction, persona.about, *persona.facts, persona.greeting) is not None
+        lines = (self._note, newly, lacking, WORDS_STOPPED if hidden else None)
         await interaction.edit_original_response(
-            content="\n".join([set_line(scope, before, kept), *notes]),
-            embed=portrait(kept.persona),
+            content="\n".join([set_line(scope, before, kept), *(f"-# {line}" for line in lines if line)]),
+            embed=None if hidden else portrait(persona),
         )
+        if public:
+            await note(interaction, f"set **{called(persona)}** for this {scope}")
         came = before is None or before.id != kept.id
-        if came and scope in (Scope.CHANNEL, Scope.THREAD):
-            await self.greet(interaction, kept.persona)
+        if came and not hidden and scope in (Scope.CHANNEL, Scope.THREAD):
+            await self.greet(interaction, persona)
 
     async def greet(self, interaction: discord.Interaction, persona: Persona) -> None:
         """Let a newcomer say its greeting, if it has one. The command was answered before."""
         greeting = shortened(persona.greeting, 2000)
-        if greeting and await self._faces.put_on(interaction.channel, greeting, persona) is None:
+        if not greeting or stopped(interaction, persona.greeting) is not None:
+            return
+        if await self._faces.put_on(interaction.channel, greeting, persona) is None:
             await interaction.followup.send(greeting, allowed_mentions=discord.AllowedMentions.none())
+
+
+def check_name(interaction: discord.Interaction, persona: Persona) -> None:
+    """Raise Filtered for a persona whose very name the server's filter stops."""
+    if listed := stopped(interaction, persona.name):
+        raise Filtered(NAME_STOPPED, listed)
 
 
 def set_line(scope: Scope, before: Kept | None, kept: Kept) -> str:

@@ -8,6 +8,7 @@ from discord import app_commands
 from bot.command_table import ALL, CHANGERS, EVERYBODY, FOR_PLACE, MAKERS, YOU, says
 from bot.faces import Faces
 from bot.guests import GuestCommands, besides
+from bot.log_channel import note, note_about
 from bot.persona_cards import export_card, import_card
 from bot.persona_draft import PersonaDraft, answer_trial
 from bot.persona_form import NO_AVATAR, PersonaForm, Typed, changed, typed
@@ -116,6 +117,8 @@ class PersonaCommands(app_commands.Group):
         left = f"**{called(before.persona)}** has left this {scope.value}."
         mine = f"**{called(before.persona)}** is not set for you any more."
         await interaction.response.send_message(mine if scope is Scope.ME else left, ephemeral=scope is Scope.ME)
+        if scope is not Scope.ME:
+            await note(interaction, f"let **{called(before.persona)}** leave this {scope}")
 
     @app_commands.command(name="list", extras=says(EVERYBODY, YOU))
     async def listing(self, interaction: discord.Interaction) -> None:
@@ -204,6 +207,7 @@ class PersonaCommands(app_commands.Group):
             embed=portrait(now.persona),
             ephemeral=True,
         )
+        await note_about(interaction, now, f"gave **{called(now.persona)}** its words number {now.number} again")
 
     @app_commands.command(name="delete", extras=says(CHANGERS, YOU))
     @app_commands.describe(name="Whom")

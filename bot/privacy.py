@@ -32,14 +32,14 @@ class PrivacyCommands(app_commands.Group):
         super().__init__(name="privacy", description="See, take along or delete what is kept of you")
         self._privacy = privacy
 
-    @app_commands.command(name="show", extras=says(EVERYBODY, YOU))
+    @app_commands.command(name="show", extras=says(EVERYBODY, YOU, always=True))
     async def show(self, interaction: discord.Interaction) -> None:
         """Show what is kept of you, and for how long."""
         await interaction.response.defer(ephemeral=True, thinking=True)
         about = await self._privacy.about(interaction.user.id)
         await _answer(interaction, "\n".join(lines(about, self._privacy.days)))
 
-    @app_commands.command(name="export", extras=says(EVERYBODY, YOU))
+    @app_commands.command(name="export", extras=says(EVERYBODY, YOU, always=True))
     async def export(self, interaction: discord.Interaction) -> None:
         """Get everything that is kept of you as a file."""
         await interaction.response.defer(ephemeral=True, thinking=True)
@@ -50,7 +50,7 @@ class PrivacyCommands(app_commands.Group):
             line += "Discord takes no larger file."
         await _answer(interaction, line, attachments=[discord.File(io.BytesIO(export.content), FILE)])
 
-    @app_commands.command(name="forget", extras=says(EVERYBODY, YOU))
+    @app_commands.command(name="forget", extras=says(EVERYBODY, YOU, always=True))
     async def forget(self, interaction: discord.Interaction) -> None:
         """Delete what is kept of you, after a question."""
         await interaction.response.defer(ephemeral=True, thinking=True)
@@ -61,7 +61,7 @@ class PrivacyCommands(app_commands.Group):
         question = f"Delete {counted(about)}? That cannot be undone."
         await _answer(interaction, question, view=Forgetting(self._privacy))
 
-    @app_commands.command(name="opt-out", extras=says(EVERYBODY, YOU))
+    @app_commands.command(name="opt-out", extras=says(EVERYBODY, YOU, always=True))
     async def opt_out(self, interaction: discord.Interaction) -> None:
         """Have nothing that you say kept or answered, from now on."""
         await interaction.response.defer(ephemeral=True, thinking=True)
@@ -74,7 +74,7 @@ class PrivacyCommands(app_commands.Group):
         else:
             await _answer(interaction, line)
 
-    @app_commands.command(name="opt-in", extras=says(EVERYBODY, YOU))
+    @app_commands.command(name="opt-in", extras=says(EVERYBODY, YOU, always=True))
     async def opt_in(self, interaction: discord.Interaction) -> None:
         """Have what you say to a persona answered again, and kept for that."""
         await interaction.response.defer(ephemeral=True, thinking=True)
@@ -160,6 +160,7 @@ def _numbers(held: Held) -> list[str]:
         f"{_count(held.personas, 'persona')} of your own": held.personas,
         _count(held.edits, "reply that you rewrote", "replies that you rewrote"): held.edits,
         f"feedback on {_count(held.feedback, 'reply', 'replies')}": held.feedback,
+        _count(held.reports, "report to moderators", "reports to moderators"): held.reports,
     }
     return [text for text, number in parts.items() if number]
 

@@ -7,8 +7,7 @@ import discord
 from discord import app_commands
 
 from bot.answered import Answered
-from bot.command_table import ALL, ASKERS, EVERYBODY, JUDGES, YOU, says
-from bot.feedback import ask
+from bot.command_table import ALL, ASKERS, EVERYBODY, YOU, says
 
 Do = Callable[[discord.Interaction[Any], int], Awaitable[None]]
 
@@ -19,13 +18,12 @@ def reply_menus(answered: Answered) -> list[app_commands.ContextMenu]:
         _menu("Regenerate", "Answer once more, in another version", answered.again, ASKERS, ALL),
         _menu("Why this reply?", "Show what a reply was made with", answered.why, EVERYBODY, YOU),
         _menu("Edit this reply", "Let the reply have other words", answered.edit, ASKERS, ALL),
-        _menu("Should have said …", "Say what a reply should have been; it does not change", ask, JUDGES, YOU),
-        _menu("Delete this reply", "Delete the reply, and forget it", answered.delete, ASKERS, YOU),
+        _menu("Delete this reply", "Delete the reply, and forget it", answered.delete, ASKERS, YOU, always=True),
     ]
 
 
-def _menu(name: str, does: str, do: Do, who: str, sees: str) -> app_commands.ContextMenu:
+def _menu(name: str, does: str, do: Do, who: str, sees: str, *, always: bool = False) -> app_commands.ContextMenu:
     async def chosen(interaction: discord.Interaction, message: discord.Message) -> None:
         await do(interaction, message.id)
 
-    return app_commands.ContextMenu(name=name, callback=chosen, extras=says(who, sees) | {"does": does})
+    return app_commands.ContextMenu(name=name, callback=chosen, extras=says(who, sees, always=always) | {"does": does})

@@ -113,6 +113,11 @@ class More(discord.ui.View):
         """Let the persona have said something else."""
         await interaction.client.answered.edit(interaction, self._message_id)
 
+    @discord.ui.button(label="Report", style=discord.ButtonStyle.secondary, row=0)
+    async def report(self, interaction: "discord.Interaction[PersonaBot]", _button: discord.ui.Button[Self]) -> None:
+        """Tell the server's moderators of it."""
+        await interaction.client.reporting.ask(interaction, interaction.channel_id, self._message_id)
+
     @discord.ui.button(label="Delete", style=discord.ButtonStyle.danger, row=1)
     async def delete(self, interaction: "discord.Interaction[PersonaBot]", _button: discord.ui.Button[Self]) -> None:
         """Take it away, and forget it."""

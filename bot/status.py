@@ -6,11 +6,13 @@ from typing import Any
 import discord
 from discord import app_commands
 
+from bot.admission import NOT_HERE
 from bot.command_table import CHANNEL_MANAGERS, YOU, says
 from bot.conversation import SAID, managed
 from bot.portrait import called
 from persona_chat.chat import Chat
 from persona_chat.registry import Registry
+from persona_chat.rules import talks_in
 
 
 def status_command(
@@ -26,10 +28,12 @@ def status_command(
         seated = await chat.cast.seated(place)
         adapter = await asyncio.to_thread(registry.in_service)
         manners = chat.listening.manners(place)
+        silent = not talks_in(chat.moderation.rules(place.guild_id).channels, place)
+        answers = NOT_HERE if silent else "nothing: paused" if manners.paused else SAID[manners.mode]
         lacking = missing(wanted, interaction.app_permissions) if place.guild_id is not None else []
         card = discord.Embed(title="How I am doing")
         card.add_field(name="Talks here", value=called(seated.persona) if seated else "nobody")
-        card.add_field(name="I answer here", value="nothing: paused" if manners.paused else SAID[manners.mode])
+        card.add_field(name="I answer here", value=answers)
         card.add_field(name="Waiting for an answer", value=str(chat.waiting), inline=False)
         card.add_field(name="Base", value=registry.base)
         card.add_field(name="Adapter", value=adapter or "none, the plain base")

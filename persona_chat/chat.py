@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -13,17 +14,21 @@ from persona_chat.bursts import Burst, Bursts, together
 from persona_chat.cast import Cast, check_age
 from persona_chat.dialogue import Dialogue, Speaker, Turn
 from persona_chat.engine.reply import Follow, Prompt, Reply, ReplyEngine, ReplyRequest, Wait, plainly, stopped_at
-from persona_chat.errors import EngineBusy, InputError, PersonaChatError, Stopped
+from persona_chat.errors import EngineBusy, Filtered, InputError, PersonaChatError, Stopped
 from persona_chat.guests import Called, answers_to, called
 from persona_chat.heard import Heard
 from persona_chat.listening import Listening
+from persona_chat.moderation import Moderation
 from persona_chat.persona import Persona
 from persona_chat.place import Place
+from persona_chat.redrawing import clean, held_back
 from persona_chat.settings import Settings
 from persona_chat.store.seating import Seated
 from persona_chat.store.store import Store
 
 NO_PERSONA = "Nobody is here to talk to yet. Set a persona with `/persona set`."
+
+NOT_READ = "There is a word in that which this server's filter stops, so I do not answer it and keep nothing of it."
 
 Thinking = Callable[[Persona], AbstractAsyncContextManager[object]]
 """Entered while the model works for that persona."""
@@ -51,6 +56,8 @@ class _Begun:
 class Chat:
     """The path of a message through store and engine; `cast` is who talks where, `listening` to whom.
 
+    `moderation` is what servers allow.
+
     A channel's messages are answered one after the other, in the order in which `answer` was called; each
     sees the reply before it. Channels do not wait for each other here.
     """
@@ -58,6 +65,7 @@ class Chat:
     def __init__(self, store: Store, engine: ReplyEngine, settings: Settings, *, wait: Wait = plainly) -> None:
         self.cast = Cast(store, engine)
         self.listening = Listening(store, self.cast)
+        self.moderation = Moderation(store)
         self._wait = wait
         self._store = store
         self._engine = engine
@@ -71,6 +79,7 @@ class Chat:
         """Read where somebody talks, and how. Call once, before anything else."""
         await self.cast.start()
         await self.listening.start()
+        await self.moderation.start()
 
     @property
     def waiting(self) -> int:
@@ -83,8 +92,11 @@ class Chat:
         return past
 
     async def trial(self, persona: Persona, text: str, place: Place) -> Reply:
-        """Let a persona answer one message of which nothing is kept. Raises what the engine raises."""
-        return await self.write(self.request(persona, (Turn(Speaker.A, text),), place))
+        """Let a persona answer one message of which nothing is kept. Raises what the engine raises, and Filtered."""
+        if listed := self.moderation.words(place.guild_id).stops_input(text):
+            raise Filtered(NOT_READ, listed)
+        _, reply = await self.write(self.request(persona, (Turn(Speaker.A, text),), place), place)
+        return reply
 
     async def answer(
         self,
@@ -194,7 +206,9 @@ class Chat:
         try:
             seated, request = await self._asked(heard)
             async with thinking(seated.persona):
-                reply = await self._written(request, begun, follow)
+                told = held_back(self.moderation, heard.place, follow)
+                written = partial(self._written, begun=begun, follow=told)
+                request, reply = await clean(self.moderation, heard.place, request, written)
             if begun.stopped and not begun.keep:  # after its last word
                 raise Stopped
             self._bursts.close(heard.message_id)
@@ -246,10 +260,14 @@ class Chat:
             sampling = replace(sampling, seed=random.getrandbits(31))
         return ReplyRequest(persona, dialogue, sampling, self._settings.deadline_s, place.channel_id)
 
-    async def write(self, request: ReplyRequest) -> Reply:
-        """Let the engine answer."""
-        reply: Reply = await self._wait(self._engine.reply(request))
-        return reply
+    async def write(self, request: ReplyRequest, place: Place) -> tuple[ReplyRequest, Reply]:
+        """Let the engine answer, and return what it was asked in the end. Raises what it raises, and Filtered."""
+
+        async def asked(request: ReplyRequest) -> Reply:
+            reply: Reply = await self._wait(self._engine.reply(request))
+            return reply
+
+        return await clean(self.moderation, place, request, asked)
 
     async def prompt(self, request: ReplyRequest) -> Prompt:
         """Return what the engine would read."""

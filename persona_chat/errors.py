@@ -16,6 +16,7 @@ PersonaChatError
 │   ├── EngineResting      the model is away while something is trained
 │   ├── ReplyTimeout       the deadline passed before there was a reply
 │   ├── EngineFailed       the model thread failed or is gone
+│   ├── Filtered           a word that the server's filter stops
 │   └── Stopped            somebody ended the reply, or took the question back
 └── CannotStart            the bot cannot run here as it is
     ├── TokenMissing
@@ -124,6 +125,14 @@ class EngineFailed(CannotAnswer):
 
     def __init__(self) -> None:
         super().__init__("Something went wrong while I was thinking. Please try again.")
+
+
+class Filtered(CannotAnswer):
+    """A word that the server's filter stops would be said. The text does not name it; `listed` says of which list."""
+
+    def __init__(self, line: str, listed: str) -> None:
+        super().__init__(line)
+        self.listed = listed
 
 
 class Stopped(CannotAnswer):

@@ -112,14 +112,15 @@ class Privacy:
         return Forgotten(held, scrubbed, await asyncio.to_thread(self._store.backups))
 
     async def sweep(self) -> int:
-        """Let go of what was said too long ago, and of backups as old; return how many messages that were."""
+        """Let go of messages, reports and backups that are too old; return how many messages that were."""
         if not self.days:
             return 0
         moment = datetime.now(UTC) - timedelta(days=self.days)
         total = 0
         while count := await asyncio.to_thread(self._store.people.forget_before, moment):
             total += count
-        await asyncio.to_thread(self._let_go, moment, total > 0)
+        reports = await asyncio.to_thread(self._store.reports.forget_before, moment)
+        await asyncio.to_thread(self._let_go, moment, total + reports > 0)
         return total
 
     async def watch(self) -> NoReturn:
@@ -160,6 +161,7 @@ class Privacy:
             "personas": people.personas(person_id),
             "replies_you_rewrote": people.edits(person_id),
             "feedback": people.feedback(person_id),
+            "reports": self._store.reports.of(person_id),
             "messages": self._said(person_id),
         }
         for name, values in everything.items():

@@ -11,13 +11,12 @@ from persona_chat.engine.reply import Prompt, ReplyRequest
 from persona_chat.errors import InputError, PersonaGone
 from persona_chat.heard import encodable
 from persona_chat.place import Place
+from persona_chat.redrawing import warmed
 from persona_chat.settings import Settings
 from persona_chat.store.answers import Answer
 from persona_chat.store.store import Store
 
 NOT_MINE = "That is no reply of mine that I remember."
-
-_WARM = 0.7
 
 LONGEST = 1500
 """Characters of a reply that somebody writes instead."""
@@ -49,9 +48,8 @@ class Rework:
         async with self._chat.in_turn(answer.channel_id):
             answer = await self.find(message_id)
             request, revision_id = await self._request(answer, place)
-            if request.sampling.temperature == 0:  # or another version would be the same one
-                request = replace(request, sampling=replace(request.sampling, temperature=_WARM))
-            reply = await self._chat.write(request)
+            request = replace(request, sampling=warmed(request.sampling))  # or another version would be the same one
+            request, reply = await self._chat.write(request, place)
             made = how(request, reply)
             add = self._store.answers.add
             await asyncio.to_thread(add, answer.message_id, revision_id, reply.text, reply.adapter, made)
@@ -66,16 +64,24 @@ class Rework:
                 raise InputError("This reply is as long as replies get.")
             request, revision_id = await self._request(answer, place)
             request = replace(request, begun=answer.version.text)
-            reply = await self._chat.write(request)
+            request, reply = await self._chat.write(request, place)
             made = how(request, reply) | {"goes_on": answer.shown}
             text, add = f"{request.begun} {reply.text}", self._store.answers.add
             await asyncio.to_thread(add, answer.message_id, revision_id, text, reply.adapter, made)
         return await self.find(message_id)
 
-    async def turn(self, message_id: int, by: int) -> Answer:
-        """Show the next version (1) or the one before (-1); at the ends nothing changes."""
+    async def turn(self, message_id: int, by: int, place: Place) -> Answer:
+        """Show the next version (1) or the one before (-1); at the ends nothing changes.
+
+        What the server's filter of words stops by now is passed over.
+        """
         answer = await self.find(message_id)
-        numbers = [version.number for version in answer.versions]
+        stops = self._chat.moderation.words(place.guild_id).stops_output
+        numbers = [
+            version.number
+            for version in answer.versions
+            if version.number == answer.shown or stops(version.text) is None
+        ]
         wanted = min(max(numbers.index(answer.shown) + by, 0), len(numbers) - 1)
         await asyncio.to_thread(self._store.answers.show, answer.message_id, numbers[wanted])
         return await self.find(message_id)

@@ -17,8 +17,9 @@ from bot.command_table import (
     EVERYBODY,
     FOR_GUESTS,
     FOR_PLACE,
-    JUDGES,
     MAKERS,
+    MODERATORS,
+    SERVER_MANAGERS,
     YOU,
     rows,
 )
@@ -43,19 +44,25 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "persona import": {"file": ("card.json", json.dumps({"name": "Kit", "description": "I am a fox."}).encode())},
     "chat mode": {"answer": "every"},
     "adapter use": {"name": "none"},
+    "moderation channels": {"action": "clear"},
+    "moderation roles": {"action": "clear"},
+    "moderation filter": {"reads": "off"},
+    "moderation log": {"off": True},
+    "moderation done": {"number": 1},
 }
 
 PEOPLE = ("admin", "server manager", "channel manager", "moderator", "member", "opted out", "direct message")
 
 MAY: dict[str, set[str]] = {
     EVERYBODY: set(PEOPLE),
-    JUDGES: set(PEOPLE) - {"opted out"},
     FOR_PLACE: {"channel manager", "direct message"},
     FOR_GUESTS: {"channel manager", "direct message"},
     MAKERS: {"server manager", "channel manager", "direct message"},
     CHANGERS: {"server manager", "direct message"},
     CHANNEL_MANAGERS: {"channel manager", "direct message"},
     ASKERS: {"moderator"},
+    SERVER_MANAGERS: {"server manager"},
+    MODERATORS: {"server manager", "moderator"},
     ADMINS: {"admin"},
 }
 
@@ -66,6 +73,8 @@ REFUSALS = (
     "Only the people who run this bot",
     "Only the person who asked",
     "I keep no feedback of yours",
+    "so I answer nothing for you",
+    "only works in a server",
 )
 
 NAMES = [
@@ -73,12 +82,13 @@ NAMES = [
     *(f"persona {name}" for name in ("delete", "import", "export", "guest invite", "guest dismiss")),
     *(f"privacy {name}" for name in ("show", "export", "forget", "opt-out", "opt-in")),
     *(f"chat {name}" for name in ("mode", "pause", "resume", "reset", "undo", "context")),
-    *("status", "help"),
+    *("status", "help", "report"),
+    *(f"moderation {name}" for name in ("channels", "roles", "filter", "words", "log", "show", "reports", "done")),
     *(f"retrain {name}" for name in ("start", "status", "cancel", "history")),
     *(f"feedback {name}" for name in ("stats", "suggestions")),
     *(f"adapter {name}" for name in ("list", "use", "rollback")),
 ]
-MENUS = ["Regenerate", "Why this reply?", "Edit this reply", "Should have said …", "Delete this reply"]
+MENUS = ["Regenerate", "Why this reply?", "Edit this reply", "Delete this reply", "Report"]
 
 
 def test_the_table_in_the_docs_is_the_codes(tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ async def test_bots_who_opted_out_and_other_messages_are_left_alone(store: Store
         assert thumbs(store) == (0, 0), "what was kept before can still be taken back"
         (line,) = told(await silent.click(await menu_of(here, silent), label="👍"))
         assert "I keep no feedback of yours" in line.content
-        (line,) = told(await silent.context_menu(here.talk, "Should have said …", reply))
+        (line,) = told(await silent.click(await menu_of(here, silent), label="Should have said …"))
         assert "I keep no feedback of yours" in line.content
         assert store.feedback.tallies() == ()
         here.env._errors_acknowledged = here.env.error_cursor
@@ -138,7 +138,8 @@ async def test_the_menu_of_a_reply_shows_the_verdict_and_takes_it_back(store: St
         other = here.guild.add_member(here.env.create_user("other"))
         menu = await menu_of(here, other)
         assert menu.ephemeral
-        assert list(buttons(menu)) == ["👍", "👎", "Should have said …", "Why this reply?", "Edit", "Delete"]
+        row = ["Continue", "Why this reply?", "Edit", "Delete"]
+        assert list(buttons(menu)) == ["👍", "👎", "Should have said …", "Report", *row]
         assert pressed(menu) == []
         (menu,) = told(await other.click(menu, label="👍"))
         assert menu.content == "👍 for this reply. It is counted for those who run this bot, and trains nothing."
@@ -179,9 +180,9 @@ def typed_before(form: InteractionResult) -> str:
 
 async def test_what_it_should_have_said_is_kept_and_changes_nothing(store: Store, settings: Settings) -> None:
     async with world(store, settings, numbered()) as here:
-        reply = await answered(here)
+        await answered(here)
         other = here.guild.add_member(here.env.create_user("other"))
-        form = await other.context_menu(here.talk, "Should have said …", reply)
+        form = await other.click(await menu_of(here, other), label="Should have said …")
         assert form.modal is not None
         assert "It trains nothing" in form.modal["components"][0]["description"]
         (kept,) = told(await fill(other, form, "Good morning!"))
@@ -192,7 +193,7 @@ async def test_what_it_should_have_said_is_kept_and_changes_nothing(store: Store
         await fill(other, form, "Good evening!")
         assert [one.better for one in store.feedback.suggestions(9)] == ["Good evening!"]
         assert here.said(here.talk) == ["Hello -> 1"]
-        form = await other.context_menu(here.talk, "Should have said …", reply)
+        form = await other.click(await menu_of(here, other), label="Should have said …")
         (gone,) = told(await fill(other, form, ""))
         assert gone.content == "Nothing of yours is kept there."
         assert store.feedback.tallies() == ()
@@ -232,10 +233,10 @@ async def test_those_who_run_the_bot_see_the_counts_and_nobody_else(store: Store
 
 async def test_suggestions_are_read_one_on_a_page(store: Store, settings: Settings) -> None:
     async with world(store, settings, numbered()) as here:
-        reply = await answered(here)
+        await answered(here)
         here.bot.admins.add(here.owner.id)
         for person, words in ((here.owner, "Ahoy!"), (here.guest, "*Good* morning, <@1>!")):
-            await fill(person, await person.context_menu(here.talk, "Should have said …", reply), words)
+            await fill(person, await person.click(await menu_of(here, person), label="Should have said …"), words)
         (page,) = told(await here.owner.slash(here.talk, "feedback suggestions"))
         assert page.ephemeral
         text = page.embeds[0].description or ""
@@ -262,7 +263,7 @@ async def test_privacy_shows_exports_and_forgets_it(store: Store, settings: Sett
         reply = await answered(here)
         other = here.guild.add_member(here.env.create_user("other"))
         await other.react(reply, "👎")
-        await fill(other, await other.context_menu(here.talk, "Should have said …", reply), f"A {CANARY}")
+        await fill(other, await other.click(await menu_of(here, other), label="Should have said …"), f"A {CANARY}")
         (line,) = told(await other.slash(here.talk, "privacy show"))
         assert "**Kept of you**: feedback on 1 reply." in line.content
         (sent,) = told(await other.slash(here.talk, "privacy export"))
@@ -282,7 +283,7 @@ async def test_it_goes_with_a_reply_that_is_taken_away(store: Store, settings: S
         reply = await answered(here)
         other = here.guild.add_member(here.env.create_user("other"))
         menu = await menu_of(here, other)
-        await fill(other, await other.context_menu(here.talk, "Should have said …", reply), CANARY)
+        await fill(other, await other.click(await menu_of(here, other), label="Should have said …"), CANARY)
         await here.guest.react(reply, "❌")
         assert CANARY not in rows(file)
         (line,) = told(await other.click(menu, label="👍"))

@@ -41,7 +41,9 @@ def upgraded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     """A database of the third revision, with what WORDS, CHANNELS and SAID hold, brought up to date."""
     url = default_url(tmp_path / "data")
     earlier = tmp_path / "earlier" / "migrations"
-    shutil.copytree(schema.migrations_folder(), earlier, ignore=shutil.ignore_patterns("__pycache__", "000[4-9]*"))
+    shutil.copytree(
+        schema.migrations_folder(), earlier, ignore=shutil.ignore_patterns("__pycache__", "000[4-9]*", "00[1-9]*")
+    )
     with monkeypatch.context() as patched:
         patched.setattr(schema, "migrations_folder", lambda: earlier)
         assert schema.upgrade(url).after == "0003"

@@ -57,6 +57,19 @@ async def test_words_older_than_the_retention_are_forgotten_and_younger_ones_sta
     assert not store.claim(Heard(1, place(), "Gus", "replayed"))
 
 
+async def test_old_reports_go_too(store: Store, settings: Settings, file: Path) -> None:
+    for reason in (CANARY, "young"):
+        store.reports.add(1, 2, None, GUS, reason, 9)
+    long_ago = (datetime.now(UTC) - timedelta(days=31)).strftime("%Y-%m-%d %H:%M:%S.%f")
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("UPDATE reports SET created_at = ? WHERE reason = ?", (long_ago, CANARY))
+    _, privacy = chat_of(store, settings)
+    assert await privacy.sweep() == 0, "it counts messages"
+    assert [report.reason for report in store.reports.of(GUS)] == ["young"]
+    assert CANARY not in rows(file)
+    assert files_with(settings.data_dir, CANARY) == []
+
+
 async def test_without_a_retention_everything_stays(store: Store, tmp_path: Path, file: Path) -> None:
     say(store, 1, GUS, CANARY, seat_vera(store))
     age(file, {1: 10_000})

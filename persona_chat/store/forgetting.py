@@ -18,6 +18,7 @@ from persona_chat.store.tables import (
     Messages,
     Personas,
     Replies,
+    Reports,
     Revisions,
     Seats,
     SentParts,
@@ -113,6 +114,11 @@ def feedback(writing: Begin, person_id: int) -> int:
         total += count
 
 
+def reports(connection: Connection, person_id: int) -> int:
+    """Let go of what a person told moderators, done with or not; return how many there were."""
+    return connection.execute(delete(Reports).where(Reports.reporter_id == person_id)).rowcount
+
+
 def marks(connection: Connection, person_id: int) -> int:
     """Let go of whom a person chose, and of their id wherever it says who did something; return how many there were.
 
@@ -121,6 +127,7 @@ def marks(connection: Connection, person_id: int) -> int:
     count = connection.execute(delete(Seats).where(Seats.scope == Scope.ME, Seats.spot_id == person_id)).rowcount
     for table in (Personas, Revisions, Seats, Guests):
         count += connection.execute(update(table).where(table.by == person_id).values(by=None)).rowcount
+    count += connection.execute(update(Reports).where(Reports.done_by == person_id).values(done_by=None)).rowcount
     # Whoever asked for a retraining that is under way is told how it goes.
     asked = update(Jobs).where(Jobs.requested_by == person_id, Jobs.slot.is_(None))
     count += connection.execute(asked.values(requested_by=None)).rowcount

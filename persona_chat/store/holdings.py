@@ -13,7 +13,7 @@ class Held:
     """What is kept of a person, or was let go of, in numbers. Of `unanswered` messages only ids are kept.
 
     `edits` are answers to other people that this person wrote in a persona's place, `feedback` counts versions of
-    replies that they judged or said something about.
+    replies that they judged or said something about, `reports` what they told moderators.
     """
 
     messages: int = 0
@@ -23,11 +23,14 @@ class Held:
     personas: int = 0
     edits: int = 0
     feedback: int = 0
+    reports: int = 0
     oldest: datetime | None = None
 
     def __bool__(self) -> bool:
         """Whether there is anything."""
-        return bool(self.messages or self.replies or self.unanswered or self.personas or self.edits or self.feedback)
+        return any(
+            (self.messages, self.replies, self.unanswered, self.personas, self.edits, self.feedback, self.reports)
+        )
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from persona_chat.place import Scope
 from persona_chat.store import forgetting
 from persona_chat.store.holdings import Answered, Edit, Given, Held, Owned, Said, Seat
 from persona_chat.store.library import Begin, Revision, persona_of
-from persona_chat.store.tables import Feedback, Messages, Personas, Replies, Revisions, Seats
+from persona_chat.store.tables import Feedback, Messages, Personas, Replies, Reports, Revisions, Seats
 from persona_chat.store.tables import People as Rows
 
 BATCHES = 20
@@ -58,6 +58,7 @@ class People:
         personas = select(func.count()).where(*_own(person_id))
         edits = select(func.count()).select_from(Replies).where(Replies.id.in_(_edits(person_id)))
         feedback = select(func.count()).where(Feedback.person_id == person_id)
+        reports = select(func.count()).where(Reports.reporter_id == person_id)
         with self._reading() as connection:
             messages, channels, oldest = connection.execute(counted).one()
             return Held(
@@ -68,6 +69,7 @@ class People:
                 connection.execute(personas).scalar_one(),
                 connection.execute(edits).scalar_one(),
                 connection.execute(feedback).scalar_one(),
+                connection.execute(reports).scalar_one(),
                 oldest,
             )
 
@@ -139,9 +141,10 @@ class People:
             with self._writing() as connection:
                 forgetting.persona(connection, persona_id)
         with self._writing() as connection:
+            reports = forgetting.reports(connection, person_id)
             changed = forgetting.marks(connection, person_id)
         of_them = (words.messages, words.replies, len(words.channels), words.unanswered)
-        held = Held(*of_them, len(own), len(edits), feedback)
+        held = Held(*of_them, len(own), len(edits), feedback, reports)
         return held, self.scrub(whole=True) if held or changed else True
 
     def forget_before(self, moment: datetime) -> int:

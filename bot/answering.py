@@ -16,11 +16,12 @@ from persona_chat.chat import Chat
 from persona_chat.engine.reply import Wait
 from persona_chat.errors import AgeRestricted, PersonaChatError, Stopped, trace
 from persona_chat.heard import Heard
+from persona_chat.language import N_, _
 from persona_chat.persona import Persona
 
 log = logging.getLogger(__name__)
 
-WENT_WRONG = "Something went wrong on my side. It has been noted; please try again."
+WENT_WRONG = N_("Something went wrong on my side. It has been noted; please try again.")
 
 
 class Answering:
@@ -59,7 +60,7 @@ class Answering:
         except Exception as error:
             log.error("message %s could not be answered: %s", message.id, trace(error))
             await draft.vanish()
-            await self.say(message, WENT_WRONG)
+            await self.say(message, _(WENT_WRONG))
 
     async def say(self, message: discord.Message, line: str) -> None:
         """Tell the person something that is the bot's and not the persona's, if that can be sent at all."""

@@ -28,11 +28,13 @@ from bot.reactions import Reactions
 from bot.reply_menus import reply_menus
 from bot.reply_view import ReplyButton
 from bot.retraining import RetrainCommands
+from bot.speaking import Commands, Languages, Names
 from bot.status import status_command
 from bot.telling import tell
 from persona_chat.chat import Chat
 from persona_chat.engine.reply import Wait, plainly
 from persona_chat.errors import PersonaChatError, trace
+from persona_chat.language import N_, _, load, speak
 from persona_chat.manners import set_aside
 from persona_chat.privacy import Privacy
 from persona_chat.retraining.retraining import Retraining
@@ -48,9 +50,9 @@ NEEDED = discord.Permissions(
 PERMISSIONS = NEEDED | discord.Permissions(manage_webhooks=True)
 """And that personas have names and pictures of their own; the README names the integer and a test compares them."""
 
-ONLY_ADDRESSED = "I can only read messages here that mention me or reply to me."
-PAUSED = "I am silent here for now. `/chat resume` ends that."
-SAY_SOMETHING = "I am here. Say something and I will answer."
+ONLY_ADDRESSED = N_("I can only read messages here that mention me or reply to me.")
+PAUSED = N_("I am silent here for now. `/chat resume` ends that.")
+SAY_SOMETHING = N_("I am here. Say something and I will answer.")
 
 
 def intents(*, message_content: bool) -> discord.Intents:
@@ -106,8 +108,9 @@ class PersonaBot(discord.Client):
         self._under_way_now = 0
         self._settled = asyncio.Event()
         self._settled.set()
-        self.tree = app_commands.CommandTree(self)
-        notes = (None if message_content else ONLY_ADDRESSED, notice(privacy.days))
+        self.languages = Languages()
+        self.tree = Commands(self)
+        notes = (None if message_content else ONLY_ADDRESSED, lambda: notice(privacy.days))
         self.tree.add_command(PersonaCommands(chat, self.faces, *notes))
         self.tree.add_command(PrivacyCommands(privacy))
         self.tree.add_command(ChatCommands(chat, rework))
@@ -130,6 +133,8 @@ class PersonaBot(discord.Client):
         if self.application is not None:
             self.admins.add_owners(self.application)
         self.add_dynamic_items(CancelButton, ReplyButton, RestoreButton, StopButton)
+        await asyncio.to_thread(load)
+        await self.tree.set_translator(Names())
         await self.tree.sync()
 
     async def on_message(self, message: discord.Message) -> None:
@@ -138,15 +143,16 @@ class PersonaBot(discord.Client):
         me = self.user
         if me is None or not text.from_person(message):
             return
+        speak(self.languages.of(message.guild, message.author.id))
         if self.privacy.opted_out(message.author.id):
             if message.guild is None:  # elsewhere they may be talking to somebody else
-                await self._answering.say(message, OPTED_OUT)
+                await self._answering.say(message, _(OPTED_OUT))
             return
         addressed = text.addressed(message, me, self.faces.is_ours)
         place = said_at(message)
         if set_aside(message.content) or not self.chat.listening.hears(place, addressed=addressed):
             if addressed and self.chat.listening.manners(place).paused:
-                await self._answering.say(message, PAUSED)
+                await self._answering.say(message, _(PAUSED))
             return
         verdict, line = self._pace.judge(message)
         if verdict is not Verdict.ANSWER:
@@ -158,7 +164,7 @@ class PersonaBot(discord.Client):
             with self._under_way():
                 await self._answering.answer(message, heard, addressed=addressed)
         elif addressed and not message.attachments:
-            await self._answering.say(message, SAY_SOMETHING)
+            await self._answering.say(message, _(SAY_SOMETHING))
 
     async def on_raw_message_delete(self, payload: discord.RawMessageDeleteEvent) -> None:
         """Whoever takes a question back wants no answer any more, and what is deleted is not remembered."""
@@ -171,12 +177,14 @@ class PersonaBot(discord.Client):
     async def on_raw_message_edit(self, payload: discord.RawMessageUpdateEvent) -> None:
         """What somebody says now is what is remembered, and if it is the last message, what is answered."""
         said = payload.message
+        speak(self.languages.of(said.guild, said.author.id))
         if self.user is not None and text.from_person(said) and not self.privacy.opted_out(said.author.id):
             with self._under_way():
                 await self.answered.question_edited(payload.message, self.user)
 
     async def on_raw_reaction_add(self, payload: discord.RawReactionActionEvent) -> None:
         """Some reactions to a reply say what to do with it."""
+        speak(self.languages.to(payload.user_id, self.get_guild(payload.guild_id or 0)))
         await self._reactions.added(payload)
 
     async def _deleted(self, message_ids: tuple[int, ...]) -> None:
@@ -210,7 +218,7 @@ class PersonaBot(discord.Client):
             line = str(error)
         else:
             log.error("interaction %s failed: %s", interaction.id, trace(error))
-            line = WENT_WRONG
+            line = _(WENT_WRONG)
         await tell(interaction, line)
 
     async def on_error(self, event_method: str, /, *_args: object, **_kwargs: object) -> None:

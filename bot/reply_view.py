@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Self
 import discord
 
 from bot.persona_form import OPEN_S
+from bot.speaking import Buttons, Speaking
+from persona_chat.language import N_, _
 from persona_chat.rework import LONGEST
 from persona_chat.store.answers import Answer
 
@@ -33,7 +35,7 @@ def view_of(answer: Answer) -> discord.ui.View:
 
 
 class ReplyButton(
-    discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]], template=r"reply:(?P<what>again|back|on|more)"
+    Speaking, discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]], template=r"reply:(?P<what>again|back|on|more)"
 ):
     """One of the buttons under a reply, also after the bot was started anew."""
 
@@ -67,24 +69,24 @@ class ReplyButton(
             await interaction.client.failed(interaction, error)
 
 
-class More(discord.ui.View):
+class More(Buttons):
     """What can be done with a reply besides, seen by who asks alone."""
 
     def __init__(self, message_id: int) -> None:
         super().__init__(timeout=OPEN_S)
         self._message_id = message_id
 
-    @discord.ui.button(label="Why this reply?", style=discord.ButtonStyle.secondary)
+    @discord.ui.button(label=N_("Why this reply?"), style=discord.ButtonStyle.secondary)
     async def why(self, interaction: "discord.Interaction[PersonaBot]", _button: discord.ui.Button[Self]) -> None:
         """Say what it was made with."""
         await interaction.client.answered.why(interaction, self._message_id)
 
-    @discord.ui.button(label="Edit", style=discord.ButtonStyle.secondary)
+    @discord.ui.button(label=N_("Edit"), style=discord.ButtonStyle.secondary)
     async def edit(self, interaction: "discord.Interaction[PersonaBot]", _button: discord.ui.Button[Self]) -> None:
         """Let the persona have said something else."""
         await interaction.client.answered.edit(interaction, self._message_id)
 
-    @discord.ui.button(label="Delete", style=discord.ButtonStyle.danger)
+    @discord.ui.button(label=N_("Delete"), style=discord.ButtonStyle.danger)
     async def delete(self, interaction: "discord.Interaction[PersonaBot]", _button: discord.ui.Button[Self]) -> None:
         """Take it away, and forget it."""
         await interaction.client.answered.delete(interaction, self._message_id)
@@ -96,16 +98,16 @@ class More(discord.ui.View):
         await interaction.client.failed(interaction, error)
 
 
-class EditForm(discord.ui.Modal, title="What should it have said?"):
+class EditForm(Speaking, discord.ui.Modal):
     """The words of a reply, to be changed."""
 
     def __init__(self, message_id: int, words: str) -> None:
-        super().__init__()
+        super().__init__(title=_("What should it have said?"))
         self._message_id = message_id
         self.words = discord.ui.TextInput[Self](
             style=discord.TextStyle.paragraph, max_length=LONGEST, default=words[:LONGEST]
         )
-        self.add_item(discord.ui.Label(text="Reply", component=self.words))
+        self.add_item(discord.ui.Label(text=_("Reply"), component=self.words))
 
     async def on_submit(self, interaction: "discord.Interaction[PersonaBot]") -> None:  # type: ignore[override]
         """Keep what was typed as another version."""

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from persona_chat.engine.reply import ReplyEngine
 from persona_chat.errors import AgeRestricted, InputError, PersonaGone
+from persona_chat.language import _, pgettext
 from persona_chat.persona import Persona
 from persona_chat.place import Place, Scope, Spot
 from persona_chat.store.library import Kept, Revision
@@ -100,7 +101,7 @@ class Cast:
         for home in homes:
             if (kept := await self.search(home, name)) is not None:
                 return kept
-        raise InputError(f"There is no persona called {name}. `/persona list` shows who is.")
+        raise InputError(_("There is no persona called {name}. `/persona list` shows who is.").format(name=name))
 
     async def get(self, persona_id: int) -> Kept:
         """Return a persona by its id. Raises PersonaGone."""
@@ -136,7 +137,8 @@ class Cast:
         if number is None:
             earlier = [one.number for one in await self.revisions(kept) if one.number < kept.number]
             if not earlier:
-                raise InputError(f"{kept.persona.name} has no earlier words. `/persona history` shows all.")
+                text = _("{name} has no earlier words. `/persona history` shows all.")
+                raise InputError(text.format(name=kept.persona.name))
             number = earlier[0]
         return await asyncio.to_thread(self._library.return_to, kept.id, number)
 
@@ -145,8 +147,10 @@ def spot_of(place: Place, scope: Scope) -> Spot:
     """Return what a scope means in this place. Raises InputError where it means nothing."""
     spot = place.find(scope)
     if spot is None:
-        where = "in a thread" if scope is Scope.THREAD else "in a server"
-        raise InputError(f"The scope `{scope}` only works {where}.")
+        if scope is Scope.THREAD:
+            raise InputError(_("The scope `thread` only works in a thread."))
+        text = _("The scope `{scope}` only works in a server.")
+        raise InputError(text.format(scope=pgettext("choice", scope.name).lower()))
     return spot
 
 

@@ -14,6 +14,7 @@ from persona_chat.dialogue import Dialogue, Speaker, Turn
 from persona_chat.engine.reply import Follow, Prompt, Reply, ReplyEngine, ReplyRequest, Wait, plainly, stopped_at
 from persona_chat.errors import EngineBusy, InputError, PersonaChatError, Stopped
 from persona_chat.heard import Heard
+from persona_chat.language import N_, _
 from persona_chat.listening import Listening
 from persona_chat.persona import Persona
 from persona_chat.place import Place
@@ -21,7 +22,7 @@ from persona_chat.settings import Settings
 from persona_chat.store.seating import Seated
 from persona_chat.store.store import Store
 
-NO_PERSONA = "Nobody is here to talk to yet. Set a persona with `/persona set`."
+NO_PERSONA = N_("Nobody is here to talk to yet. Set a persona with `/persona set`.")
 
 Thinking = Callable[[Persona], AbstractAsyncContextManager[object]]
 """Entered while the model works for that persona."""
@@ -173,7 +174,7 @@ class Chat:
         """Who answers, and what the engine is asked."""
         seated, past = await asyncio.to_thread(self._store.talk, heard.place, self._settings.history_turns)
         if seated is None:
-            raise InputError(NO_PERSONA)
+            raise InputError(_(NO_PERSONA))
         check_age(heard.place, seated.persona)
         request = self.request(seated.persona, (*past, Turn(Speaker.A, heard.text, heard.speaker_name)), heard.place)
         return seated, request

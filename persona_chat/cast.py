@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from persona_chat.engine.reply import ReplyEngine
 from persona_chat.errors import AgeRestricted, InputError, PersonaGone
-from persona_chat.language import _, pgettext
+from persona_chat.language import _
 from persona_chat.persona import Persona
 from persona_chat.place import Place, Scope, Spot
 from persona_chat.store.library import Kept, Revision
@@ -149,8 +149,7 @@ def spot_of(place: Place, scope: Scope) -> Spot:
     if spot is None:
         if scope is Scope.THREAD:
             raise InputError(_("The scope `thread` only works in a thread."))
-        text = _("The scope `{scope}` only works in a server.")
-        raise InputError(text.format(scope=pgettext("choice", scope.name).lower()))
+        raise InputError(_("The scope `server` only works in a server."))
     return spot
 
 

@@ -84,9 +84,8 @@ def template(tree: app_commands.CommandTree[Any]) -> Catalog:
 
 def written(texts: Catalog) -> bytes:
     """Return a catalogue as a file, with nothing in its head that changes by itself or is empty."""
-    texts.header_comment = (
-        f"# {texts.locale.english_name if texts.locale else ''}. CONTRIBUTING.md says how texts are added."
-    )
+    name = texts.locale.english_name if texts.locale else ""
+    texts.header_comment = f"# {name}. CONTRIBUTING.md says how texts are added."
     file = BytesIO()
     write_po(file, texts, width=100, include_lineno=False)
     return b"\n".join(line for line in file.getvalue().split(b"\n") if not line.startswith(_LEFT_OUT))

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from persona_chat.language import N_, grouped
+from persona_chat.language import N_
 
 Metrics = Mapping[str, Any]
 """By name what the evaluator measured: `{"value": …, "low": …, "high": …}`."""
@@ -136,7 +136,7 @@ def shown(value: float | None, share: bool) -> str:
     """Write a metric's value for people: shares in per cent."""
     if value is None:
         return "–"
-    return f"{grouped(100 * value, 1)}%" if share else grouped(value, 2)
+    return f"{value:.1%}" if share else f"{value:.2f}"
 
 
 def _value(metrics: Metrics, name: str) -> float | None:

@@ -59,7 +59,8 @@ class ChatCommands(app_commands.Group):
         if answer is Mode.CHANCE:
             often = _("Of other messages {chance} in a hundred, at most one every {seconds} seconds.")
             line = f"{line}\n{often.format(chance=chance, seconds=grouped(cooldown))}"
-        await interaction.response.send_message(f"{line}\n-# {_('I am paused here.')}" if after.paused else line)
+        paused = _("I am paused here.")
+        await interaction.response.send_message(f"{line}\n-# {paused}" if after.paused else line)
 
     @app_commands.command(name="pause", extras=says(CHANNEL_MANAGERS, ALL))
     async def pause(self, interaction: discord.Interaction) -> None:

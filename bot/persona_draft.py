@@ -42,7 +42,8 @@ class PersonaDraft(Buttons):
         what = _("Not saved yet.") if self._kept is None else _("These changes are not saved yet.")
         try:
             tokens = await self._chat.cast.check(self._persona)
-            lines = [f"{what} {_('Try it, change it, or save it.')}"]
+            ask = _("Try it, change it, or save it.")
+            lines = [f"{what} {ask}"]
         except PersonaTooLong as error:
             tokens = error.tokens
             lines = [f"{what} {error}"]

@@ -43,7 +43,7 @@ def line(kept: Kept, place: Place) -> str:
     persona = kept.persona
     first = next(iter((*persona.about.splitlines(), *persona.facts)), "")
     whose = _(" · yours") if kept.home == place.mine else ""
-    adult = f" · {_('age-restricted')}" if persona.age_restricted else ""
+    adult = " · " + _("age-restricted") if persona.age_restricted else ""
     return f"**{called(persona)}**{whose}{adult}\n{discord.utils.escape_markdown(shortened(first, 120))}"
 
 
@@ -52,7 +52,7 @@ def revision_lines(kept: Kept, revisions: Sequence[Revision]) -> list[str]:
     before = {revision.number: revision.persona for revision in revisions}
     lines = []
     for revision in revisions:
-        now = f" · **{_('now')}**" if revision.number == kept.number else ""
+        now = " · **" + _("now") + "**" if revision.number == kept.number else ""
         by = f" · <@{revision.by}>" if revision.by is not None else ""
         what = difference(before.get(revision.number - 1), revision.persona)
         lines.append(f"`{revision.number}`{now} · {discord.utils.format_dt(revision.written_at, 'R')}{by} · {what}")

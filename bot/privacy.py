@@ -84,7 +84,7 @@ class PrivacyCommands(app_commands.Group):
         """Have what you say to a persona answered again, and kept for that."""
         await interaction.response.defer(ephemeral=True, thinking=True)
         await self._privacy.opt_in(interaction.user.id)
-        await _answer(interaction, f"{_('I answer you again.')} {kept_for(self._privacy.days)}")
+        await _answer(interaction, " ".join((_("I answer you again."), kept_for(self._privacy.days))))
 
 
 class Forgetting(Buttons):
@@ -115,7 +115,7 @@ class Forgetting(Buttons):
 
 def notice(days: int) -> str:
     """What people of a channel are told when a persona comes there."""
-    return f"{kept_for(days)} {_('`/privacy` shows yours and deletes them.')}"
+    return " ".join((kept_for(days), _("`/privacy` shows yours and deletes them.")))
 
 
 def kept_for(days: int) -> str:

@@ -80,7 +80,8 @@ class Reactions:
 def behind(answer: Answer, seated: Seated | None, me: discord.ClientUser) -> list[str]:
     """Who said it, whose bot that is, and who let that persona talk there, if it still does."""
     name = called(answer.version.persona)
-    lines = [f"{_('**{name}** is a persona of {bot}, a bot.').format(name=name, bot=me.mention)} {_(AI)}"]
+    said = _("**{name}** is a persona of {bot}, a bot.").format(name=name, bot=me.mention)
+    lines = [f"{said} {_(AI)}"]
     if seated is not None and seated.kept.id == answer.persona_id and seated.set_by is not None:
         set_it = {
             Scope.THREAD: _("{person} set it for the thread."),

@@ -14,7 +14,7 @@ from persona_chat.language import N_, _
 from persona_chat.registry import Registry
 
 _PERMISSIONS = {
-    "read_messages": N_("View Channel"),
+    "read_messages": N_("View Channels"),
     "send_messages": N_("Send Messages"),
     "send_messages_in_threads": N_("Send Messages in Threads"),
     "read_message_history": N_("Read Message History"),

@@ -124,6 +124,22 @@ async def test_an_error_from_the_engine_is_told_in_the_servers_language(store: S
         assert here.said(here.talk)[-1].startswith("今は大勢の方と話しています。")
 
 
+async def test_a_reaction_is_answered_in_the_language_of_who_reacts(
+    store: Store, settings: Settings, locale: Choose
+) -> None:
+    async with world(store, settings) as here:
+        await here.seat(VERA)
+        await here.guest.send(here.talk, "Hello")
+        locale("fr")
+        await here.guest.slash(here.talk, "help")
+        await here.guest.react(here.talk.history()[-1], "❓")
+        channel = here.guest.user.dm_channel
+        assert channel is not None
+        (answer,) = [message for message in channel.history() if message.author.bot]
+        assert answer.content.startswith("**Vera** est un personnage de <@")
+        assert answer.embeds[0].title == "Pourquoi cette réponse ?"
+
+
 async def test_discord_is_told_the_names_in_every_language(store: Store, settings: Settings) -> None:
     async with world(store, settings) as here:
         sent = next(request for request in here.env.http_requests if request.path.endswith("/commands"))

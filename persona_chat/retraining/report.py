@@ -65,14 +65,14 @@ def outcome(job: Job, use: str = "persona-chat adapters use") -> str:
         case State.PROMOTED:
             return _("In service now: {adapter}.").format(adapter=job.candidate)
         case State.PARKED:
-            return f"{_('Parked.')}{reason}{f' {kept}' if job.candidate else ''}"
+            return _("Parked.") + reason + (f" {kept}" if job.candidate else "")
         case State.CANCELLED:
-            return f"{_('Cancelled.')} {_goes_on(job)}"
+            return _("Cancelled.") + " " + _goes_on(job)
         case State.FAILED:
-            return f"{_('Failed.')}{reason} {_goes_on(job)}"
+            return _("Failed.") + f"{reason} {_goes_on(job)}"
         case State.INTERRUPTED:
             files = f" Its files are in {job.run_folder}." if job.run_folder and not job.order.channel_id else ""
-            return f"{_('Interrupted.')}{reason}{files}"
+            return _("Interrupted.") + reason + files
     return progress(job)
 
 

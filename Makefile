@@ -15,7 +15,7 @@ ifeq ($(wildcard $(VENV)/made)$(shell $(BIN)/python -c pass 2>/dev/null && echo 
 $(shell rm -f $(VENV)/made)
 endif
 
-.PHONY: demo test check format clean
+.PHONY: demo test check format messages clean
 
 demo: $(VENV)/demo.made
 	$(BIN)/persona-chat demo $(ARGS)
@@ -31,6 +31,10 @@ check: $(VENV)/test.made
 format: $(VENV)/test.made
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# What people read in other languages, brought up to what the code says.
+messages: $(VENV)/test.made
+	$(BIN)/python -m tests.catalogues
 
 # A .venv of another Python, or a broken one, is made anew.
 $(VENV)/made: $(MADE_FROM)

@@ -7,11 +7,12 @@ from discord import app_commands
 
 from bot.admins import Admins
 from bot.command_table import ADMINS, YOU, says
+from persona_chat.language import N_, _
 from persona_chat.registry import NONE, Entry, Registry
 from persona_chat.swap import Swap
 
-PLAIN = "the plain base"
-NOTHING_KEPT = "No adapter is kept here yet; the base answers as it is."
+PLAIN = N_("the plain base")
+NOTHING_KEPT = N_("No adapter is kept here yet; the base answers as it is.")
 
 _CHOICES = 25  # as many as Discord shows
 
@@ -37,8 +38,8 @@ class AdapterCommands(app_commands.Group):
         entries = await asyncio.to_thread(self._registry.list)
         lines = [_line(entry) for entry in entries[-_CHOICES:]]
         if entries and not any(entry.in_service for entry in entries):
-            lines.append(f"In service is {PLAIN}.")
-        await interaction.edit_original_response(content="\n".join(lines) if lines else NOTHING_KEPT)
+            lines.append(_("In service is {adapter}.").format(adapter=_(PLAIN)))
+        await interaction.edit_original_response(content="\n".join(lines) if lines else _(NOTHING_KEPT))
 
     @app_commands.command(name="use", extras=says(ADMINS, YOU))
     @app_commands.describe(name="Which one; `none` is the plain base")
@@ -46,7 +47,9 @@ class AdapterCommands(app_commands.Group):
         """Put an adapter in service, between two replies."""
         await interaction.response.defer(ephemeral=True, thinking=True)
         await self._swap.use(name if name != NONE else None, f"/adapter use by {interaction.user.id}")
-        await interaction.edit_original_response(content=f"In service now: {name if name != NONE else PLAIN}.")
+        await interaction.edit_original_response(
+            content=_("In service now: {adapter}.").format(adapter=name if name != NONE else _(PLAIN))
+        )
 
     @use.autocomplete("name")
     async def _names(self, interaction: discord.Interaction, typed: str) -> list[app_commands.Choice[str]]:
@@ -62,10 +65,12 @@ class AdapterCommands(app_commands.Group):
         """Go back to the adapter that was in service before."""
         await interaction.response.defer(ephemeral=True, thinking=True)
         name = await self._swap.rollback()
-        await interaction.edit_original_response(content=f"In service again: {name or PLAIN}.")
+        await interaction.edit_original_response(
+            content=_("In service again: {adapter}.").format(adapter=name or _(PLAIN))
+        )
 
 
 def _line(entry: Entry) -> str:
-    serves = " · **in service**" if entry.in_service else ""
+    serves = _(" · **in service**") if entry.in_service else ""
     made = f" · {entry.created[:10]}" if entry.created else ""
     return f"`{entry.name}`{serves}{made}"

@@ -5,7 +5,9 @@ from collections.abc import Iterable
 import discord
 from discord import app_commands
 
-REFUSAL = (
+from persona_chat.language import N_, _
+
+REFUSAL = N_(
     "Only the people who run this bot may do that: the owner or the team of its application at Discord, and those "
     "whom its settings name (PERSONA_CHAT_ADMIN_IDS)."
 )
@@ -17,7 +19,7 @@ class NotAdmin(app_commands.CheckFailure):
     """Somebody else tried."""
 
     def __init__(self) -> None:
-        super().__init__(REFUSAL)
+        super().__init__(_(REFUSAL))
 
 
 class Admins:

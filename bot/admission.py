@@ -10,6 +10,7 @@ from discord import app_commands
 
 from bot.command_table import ADMINS, ALL
 from bot.places import place_of, said_at
+from bot.speaking import Commands
 from persona_chat.errors import PersonaChatError
 from persona_chat.moderation import Moderation
 from persona_chat.rules import Verdict
@@ -23,11 +24,12 @@ class NotAdmitted(app_commands.CheckFailure, PersonaChatError):  # noqa: N818  i
     """The rules of the server forbid it."""
 
 
-class Tree(app_commands.CommandTree[Any]):
+class Tree(Commands):
     """The bot's commands, each used only where its server allows that."""
 
     async def interaction_check(self, interaction: discord.Interaction[Any], /) -> bool:
         """Raise NotAdmitted for a command that the rules forbid. What it may suggest while it is typed is harmless."""
+        await super().interaction_check(interaction)
         if interaction.type is discord.InteractionType.application_command and interaction.command is not None:
             extras = interaction.command.extras
             if not (extras.get("always") or extras["who"] == ADMINS):

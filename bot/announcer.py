@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, NoReturn, Self
 import aiohttp
 import discord
 
+from bot.speaking import Speaking, command
 from persona_chat.errors import trace
+from persona_chat.language import _, speaking
 from persona_chat.retraining.report import card, outcome, progress, standing
 from persona_chat.retraining.retraining import Retraining
 from persona_chat.store.jobs import Job
@@ -33,7 +35,7 @@ _FOR_NOW = (aiohttp.ClientError, OSError, TimeoutError, discord.DiscordServerErr
 class Announcer:
     """Keeps the messages of one bot's jobs up to date. `edits` counts what was sent."""
 
-    def __init__(self, client: discord.Client, retraining: Retraining) -> None:
+    def __init__(self, client: "PersonaBot", retraining: Retraining) -> None:
         self._client = client
         self._retraining = retraining
         self._sent: dict[int, str] = {}
@@ -42,10 +44,11 @@ class Announcer:
 
     async def post(self, channel_id: int, job: Job) -> bool:
         """Post the message of a job that has just begun; False when that channel takes none."""
-        text = message_of(job)
+        with speaking(self._locale(channel_id)):
+            text, view = message_of(job), _buttons(job)
         try:
             message = await self._client.get_partial_messageable(channel_id).send(
-                text, view=_buttons(job), allowed_mentions=discord.AllowedMentions.none()
+                text, view=view, allowed_mentions=discord.AllowedMentions.none()
             )
         except (*_FOR_NOW, discord.DiscordException) as error:
             log.warning("retraining %s could not be announced: %s", job.number, type(error).__name__)
@@ -71,12 +74,13 @@ class Announcer:
                 await self._show(job)
 
     async def _show(self, job: Job) -> None:
-        text = message_of(job)
+        with speaking(self._locale(job.order.channel_id)):
+            text, view = message_of(job), _buttons(job)
         if job.state.under_way and self._sent.get(job.number) == text:
             return
         if job.number not in self._gone:
             try:
-                await self._edit(job, text)
+                await self._edit(job, text, view)
             except _FOR_NOW as error:
                 log.info("the message of retraining %s is edited later: %s", job.number, type(error).__name__)
                 return
@@ -86,20 +90,27 @@ class Announcer:
         if not job.state.under_way:
             await self._retraining.note_shown(job)
 
-    async def _edit(self, job: Job, text: str) -> None:
+    async def _edit(self, job: Job, text: str, view: discord.ui.View) -> None:
         if job.order.channel_id is None or job.message_id is None:
             return
         channel = self._client.get_partial_messageable(job.order.channel_id)
         await channel.get_partial_message(job.message_id).edit(
             content=text,
-            view=_buttons(job) if job.state.under_way else None,
+            view=view if job.state.under_way else None,
             allowed_mentions=discord.AllowedMentions.none(),
         )
         self._sent[job.number] = text
         self.edits += 1
 
+    def _locale(self, channel_id: int | None) -> str:
+        """Everybody in the channel reads it, long after the command: the language is the server's."""
+        channel = self._client.get_channel(channel_id or 0)
+        guild = channel.guild if isinstance(channel, discord.abc.GuildChannel | discord.Thread) else None
+        return self._client.languages.of(guild)
+
 
 class CancelButton(
+    Speaking,
     discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]],
     template=r"retrain:cancel:(?P<number>\d{1,18})",
 ):
@@ -107,7 +118,7 @@ class CancelButton(
 
     def __init__(self, number: int) -> None:
         super().__init__(
-            discord.ui.Button(label="Cancel", style=discord.ButtonStyle.danger, custom_id=f"retrain:cancel:{number}")
+            discord.ui.Button(label=_("Cancel"), style=discord.ButtonStyle.danger, custom_id=f"retrain:cancel:{number}")
         )
         self._number = number
 
@@ -125,15 +136,15 @@ class CancelButton(
             bot.admins.check(interaction.user)
             await interaction.response.defer(ephemeral=True, thinking=True)
             await bot.retraining.cancel(self._number)
-            await interaction.edit_original_response(content="It is being cancelled.")
+            await interaction.edit_original_response(content=_("It is being cancelled."))
         except Exception as error:
             await bot.failed(interaction, error)
 
 
 def message_of(job: Job) -> str:
     """Write a job's message: where it stands, how far it is, at the end the card and what happened."""
-    lines = [f"**Retraining {job.number}** · {standing(job)}"]
-    lines += [progress(job)] if job.state.under_way else [outcome(job, "/adapter use"), *card(job)]
+    lines = [_("**Retraining {number}** · {standing}").format(number=job.number, standing=standing(job))]
+    lines += [progress(job)] if job.state.under_way else [outcome(job, command("adapter use")), *card(job)]
     text = "\n".join(lines)
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 

@@ -15,14 +15,15 @@ from bot.portrait import called, shortened
 from bot.reply_view import EditForm, view_of
 from bot.rights import NotAllowed
 from persona_chat.errors import Filtered, PersonaChatError
+from persona_chat.language import N_, _, grouped
 from persona_chat.rework import Rework
 from persona_chat.store.answers import Answer
 
 log = logging.getLogger(__name__)
 
-OPTED_OUT = "You opted out, so I answer nothing for you. `/privacy opt-in` ends that."
-WORDS_STOPPED = "There is a word in that which this server's filter stops. The reply stays as it was."
-NOT_YOURS = "Only the person who asked, or a moderator, can change this reply."
+OPTED_OUT = N_("You opted out, so I answer nothing for you. `/privacy opt-in` ends that.")
+WORDS_STOPPED = N_("There is a word in that which this server's filter stops. The reply stays as it was.")
+NOT_YOURS = N_("Only the person who asked, or a moderator, can change this reply.")
 
 
 class Answered:
@@ -87,7 +88,7 @@ class Answered:
         await self._check(interaction, message_id, also_opted_out=True)
         await interaction.response.defer(ephemeral=True, thinking=True)
         await self.take_away(message_id)
-        await interaction.edit_original_response(content="The reply is deleted, and forgotten.")
+        await interaction.edit_original_response(content=_("The reply is deleted, and forgotten."))
 
     async def take_away(self, message_id: int) -> None:
         """Do that for somebody who may."""
@@ -123,7 +124,7 @@ class Answered:
             raise NotAllowed(OPTED_OUT)
         answer = await self._rework.find(message_id)
         if interaction.user.id != answer.asker_id and not interaction.permissions.manage_messages:
-            raise NotAllowed(NOT_YOURS)
+            raise NotAllowed(_(NOT_YOURS))
         return answer
 
     async def _show(self, channel: object, answer: Answer) -> None:
@@ -158,39 +159,43 @@ class Answered:
 def why_card(answer: Answer) -> discord.Embed:
     """What a reply was made with, and how to get it once more."""
     version, how = answer.version, answer.version.how
-    card = discord.Embed(title="Why this reply?")
+    card = discord.Embed(title=_("Why this reply?"))
     asker, asked = discord.utils.escape_markdown(answer.asker_name), discord.utils.escape_markdown(answer.asked)
-    card.add_field(name="It answers", value=f"{asker}: {shortened(asked, 900)}", inline=False)
-    card.add_field(name="Persona", value=f"{called(version.persona)}, words number {version.revision}")
+    card.add_field(name=_("It answers"), value=f"{asker}: {shortened(asked, 900)}", inline=False)
+    words = _("{persona}, words number {number}").format(persona=called(version.persona), number=version.revision)
+    card.add_field(name=_("Persona"), value=words)
     if how is not None and "edited_by" in how:
-        card.add_field(name="Words", value=f"written by <@{how['edited_by']}>")
+        card.add_field(name=_("Words"), value=_("written by {person}").format(person=f"<@{how['edited_by']}>"))
         return card
-    card.add_field(name="Adapter", value=version.adapter or "none, the plain base")
+    card.add_field(name=_("Adapter"), value=version.adapter or _("none, the plain base"))
     if how is None:
-        card.set_footer(text="More was not kept when it was made.")
+        card.set_footer(text=_("More was not kept when it was made."))
         return card
-    card.add_field(name="The model read", value=read_line(how), inline=False)
+    card.add_field(name=_("The model read"), value=read_line(how), inline=False)
     if "goes_on" in how:
-        card.add_field(name="It goes on after", value=f"version {how['goes_on']}", inline=False)
-    card.add_field(name="Words were drawn with", value=drawn_line(how), inline=False)
-    card.set_footer(text=f"The same again, where the bot runs: persona-chat replay {answer.message_id}")
+        after = _("version {number}").format(number=how["goes_on"])
+        card.add_field(name=_("It goes on after"), value=after, inline=False)
+    card.add_field(name=_("Words were drawn with"), value=drawn_line(how), inline=False)
+    replay = f"persona-chat replay {answer.message_id}"
+    card.set_footer(text=_("The same again, where the bot runs: {replay}").format(replay=replay))
     return card
 
 
 def read_line(how: Any) -> str:
     """What of the talk was read, and what did not fit."""
     earlier, remembered = how["turns"] - 1, how["remembered"] - 1
-    left = f" ({remembered - earlier} older ones did not fit)" if remembered > earlier else ""
-    return f"the persona, {earlier} earlier turns{left} and the message: {how['prompt_tokens']:,} tokens"
+    left = _(" ({count} older ones did not fit)").format(count=remembered - earlier) if remembered > earlier else ""
+    read = _("the persona, {earlier} earlier turns{left} and the message: {tokens} tokens")
+    return read.format(earlier=earlier, left=left, tokens=grouped(how["prompt_tokens"]))
 
 
 def drawn_line(how: Any) -> str:
     """How its words were drawn."""
     if how["temperature"] == 0:
-        drawn = "always the likeliest word"
+        drawn = _("always the likeliest word")
     else:
         drawn = (
             f"temperature {how['temperature']:g}, top-p {how['top_p']:g}, top-k {how['top_k']}, "
             f"min-p {how['min_p']:g}, seed {how['seed']}"
-        )
+        )  # names of settings, the same in every language
     return f"{drawn}, repetition penalty {how['repetition_penalty']:g}"

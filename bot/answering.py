@@ -18,11 +18,12 @@ from persona_chat.chat import NOT_READ, Chat
 from persona_chat.engine.reply import Wait
 from persona_chat.errors import AgeRestricted, Filtered, PersonaChatError, Stopped, trace
 from persona_chat.heard import Heard
+from persona_chat.language import N_, _
 from persona_chat.persona import Persona
 
 log = logging.getLogger(__name__)
 
-WENT_WRONG = "Something went wrong on my side. It has been noted; please try again."
+WENT_WRONG = N_("Something went wrong on my side. It has been noted; please try again.")
 
 
 TOLD_EVERY_S = 600.0
@@ -71,7 +72,7 @@ class Answering:
         except Exception as error:
             log.error("message %s could not be answered: %s", message.id, trace(error))
             await draft.vanish()
-            await self.say(message, WENT_WRONG)
+            await self.say(message, _(WENT_WRONG))
 
     async def not_read(self, message: discord.Message, listed: str) -> None:
         """Tell a person, not each time, that a word in a message stopped it; and moderators where they want to know."""

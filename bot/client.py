@@ -34,12 +34,14 @@ from bot.reply_menus import reply_menus
 from bot.reply_view import ReplyButton
 from bot.reports import DoneButton, Reporting, report_command, report_menu
 from bot.retraining import RetrainCommands
+from bot.speaking import Languages, Names
 from bot.status import status_command
 from bot.telling import tell
 from persona_chat.chat import Chat
 from persona_chat.engine.reply import Wait, plainly
 from persona_chat.errors import Filtered, PersonaChatError, trace
 from persona_chat.feedback import Feedback
+from persona_chat.language import N_, _, load, speak
 from persona_chat.manners import set_aside
 from persona_chat.place import Place
 from persona_chat.privacy import Privacy
@@ -56,9 +58,9 @@ NEEDED = discord.Permissions(
 PERMISSIONS = NEEDED | discord.Permissions(manage_webhooks=True)
 """And that personas have names and pictures of their own; the README names the integer and a test compares them."""
 
-ONLY_ADDRESSED = "I can only read messages here that mention me or reply to me."
-PAUSED = "I am silent here for now. `/chat resume` ends that."
-SAY_SOMETHING = "I am here. Say something and I will answer."
+ONLY_ADDRESSED = N_("I can only read messages here that mention me or reply to me.")
+PAUSED = N_("I am silent here for now. `/chat resume` ends that.")
+SAY_SOMETHING = N_("I am here. Say something and I will answer.")
 
 
 def intents(*, message_content: bool) -> discord.Intents:
@@ -118,8 +120,9 @@ class PersonaBot(discord.Client):
         self._under_way_now = 0
         self._settled = asyncio.Event()
         self._settled.set()
+        self.languages = Languages()
         self.tree = Tree(self)
-        notes = (None if message_content else ONLY_ADDRESSED, notice(privacy.days))
+        notes = (None if message_content else ONLY_ADDRESSED, lambda: notice(privacy.days))
         self.tree.add_command(PersonaCommands(chat, self.faces, *notes))
         self.tree.add_command(PrivacyCommands(privacy))
         self.tree.add_command(ChatCommands(chat, rework))
@@ -145,6 +148,8 @@ class PersonaBot(discord.Client):
         if self.application is not None:
             self.admins.add_owners(self.application)
         self.add_dynamic_items(CancelButton, DoneButton, ReplyButton, RestoreButton, StopButton)
+        await asyncio.to_thread(load)
+        await self.tree.set_translator(Names())
         await self.tree.sync()
 
     async def on_message(self, message: discord.Message) -> None:
@@ -153,9 +158,10 @@ class PersonaBot(discord.Client):
         me = self.user
         if me is None or not text.from_person(message):
             return
+        speak(self.languages.of(message.guild, message.author.id))
         if self.privacy.opted_out(message.author.id):
             if message.guild is None:  # elsewhere they may be talking to somebody else
-                await self._answering.say(message, OPTED_OUT)
+                await self._answering.say(message, _(OPTED_OUT))
             return
         if not admits(self.chat.moderation, message):
             return
@@ -164,7 +170,7 @@ class PersonaBot(discord.Client):
         addressed = named or text.addressed(message, me, self.faces.is_ours)
         if set_aside(message.content) or not self.chat.listening.hears(place, addressed=addressed):
             if addressed and self.chat.listening.manners(place).paused:
-                await self._answering.say(message, PAUSED)
+                await self._answering.say(message, _(PAUSED))
             return
         heard = text.heard(message, me)
         if listed := self.chat.moderation.words(place.guild_id).stops_input(heard.text):
@@ -179,7 +185,7 @@ class PersonaBot(discord.Client):
             with self._under_way():
                 await self._answering.answer(message, heard, addressed=addressed)
         elif addressed and not message.attachments:
-            await self._answering.say(message, SAY_SOMETHING)
+            await self._answering.say(message, _(SAY_SOMETHING))
 
     async def on_raw_message_delete(self, payload: discord.RawMessageDeleteEvent) -> None:
         """Whoever takes a question back wants no answer any more, and what is deleted is not remembered."""
@@ -192,6 +198,7 @@ class PersonaBot(discord.Client):
     async def on_raw_message_edit(self, payload: discord.RawMessageUpdateEvent) -> None:
         """What somebody says now is what is remembered, and if it is the last message, what is answered."""
         said, me = payload.message, self.user
+        speak(self.languages.of(said.guild, said.author.id))
         if me is None or not text.from_person(said) or self.privacy.opted_out(said.author.id):
             return
         moderation = self.chat.moderation
@@ -202,6 +209,7 @@ class PersonaBot(discord.Client):
 
     async def on_raw_reaction_add(self, payload: discord.RawReactionActionEvent) -> None:
         """Some reactions to a reply say what to do with it."""
+        speak(self.languages.to(payload.user_id, self.get_guild(payload.guild_id or 0)))
         await self._reactions.added(payload)
 
     def _several(self, channel: Any) -> bool:
@@ -243,7 +251,7 @@ class PersonaBot(discord.Client):
             line = str(error)
         else:
             log.error("interaction %s failed: %s", interaction.id, trace(error))
-            line = WENT_WRONG
+            line = _(WENT_WRONG)
         await tell(interaction, line)
         if isinstance(error, Filtered):
             await self.log_channel.note(interaction, f"asked for words that the word filter stopped ({error.listed})")

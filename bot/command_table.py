@@ -7,6 +7,10 @@ from typing import Any
 import discord
 from discord import app_commands
 
+from bot.speaking import MENU
+from bot.speaking import command as named
+from persona_chat.language import _, pgettext
+
 EVERYBODY = "everybody"
 FOR_PLACE = (
     "for a channel Manage Channels, for a thread Manage Threads or its owner, for the server Manage Server, "
@@ -51,12 +55,16 @@ def says(who: str, sees: str, *, always: bool = False) -> dict[Any, Any]:
 
 
 def rows(tree: app_commands.CommandTree[Any]) -> Iterator[Row]:
-    """Every command that the tree tells Discord, groups taken apart, then the entries in the menu of a message."""
+    """Every command that the tree tells Discord, groups taken apart, then the entries in the menu of a message.
+
+    They are in the language of now.
+    """
     for command in tree.walk_commands():
         if isinstance(command, app_commands.Command):
-            yield _row(f"/{command.qualified_name}", command.description, command.extras)
+            yield _row(named(command.qualified_name), _(command.description), command.extras)
     for menu in tree.get_commands(type=discord.AppCommandType.message):
-        yield _row(f"{menu.name} (menu of a message)", menu.extras["does"], menu.extras)
+        name = _("{entry} (menu of a message)").format(entry=pgettext(MENU, menu.name))
+        yield _row(name, _(menu.extras["does"]), menu.extras)
 
 
 def table(tree: app_commands.CommandTree[Any]) -> str:

@@ -13,16 +13,17 @@ from bot.places import place_of
 from bot.rights import NotAllowed
 from persona_chat.chat import Chat
 from persona_chat.errors import InputError
+from persona_chat.language import N_, _, grouped, ngettext
 from persona_chat.manners import Manners, Mode
 from persona_chat.place import Place
 from persona_chat.rework import Rework
 
 SAID = {
-    None: "every message where a persona was set for the channel, else mentions and replies to me",
-    Mode.EVERY: "every message",
-    Mode.MENTION: "mentions and replies to me",
-    Mode.CHANCE: "mentions, replies to me, and some other messages",
-    Mode.OFF: "nothing",
+    None: N_("every message where a persona was set for the channel, else mentions and replies to me"),
+    Mode.EVERY: N_("every message"),
+    Mode.MENTION: N_("mentions and replies to me"),
+    Mode.CHANCE: N_("mentions, replies to me, and some other messages"),
+    Mode.OFF: N_("nothing"),
 }
 
 _DAY_S = 86_400
@@ -55,10 +56,13 @@ class ChatCommands(app_commands.Group):
         some = {"chance": chance, "cooldown_s": cooldown} if answer is Mode.CHANCE else {"chance": 0, "cooldown_s": 0}
         after = Manners(answer, paused=before.paused, **some)
         await self._chat.listening.set(place.channel_id, after)
-        line = f"I answer {SAID[answer]} here now. Before: {SAID[before.mode]}."
+        now, then = _(SAID[answer]), _(SAID[before.mode])
+        line = _("I answer {now} here now. Before: {then}.").format(now=now, then=then)
         if answer is Mode.CHANCE:
-            line = f"{line}\nOf other messages {chance} in a hundred, at most one every {cooldown} seconds."
-        await interaction.response.send_message(f"{line}\n-# I am paused here." if after.paused else line)
+            often = _("Of other messages {chance} in a hundred, at most one every {seconds} seconds.")
+            line = f"{line}\n{often.format(chance=chance, seconds=grouped(cooldown))}"
+        paused = _("I am paused here.")
+        await interaction.response.send_message(f"{line}\n-# {paused}" if after.paused else line)
         await note(interaction, f"let me answer {SAID[answer]}")
 
     @app_commands.command(name="pause", extras=says(CHANNEL_MANAGERS, ALL))
@@ -76,17 +80,18 @@ class ChatCommands(app_commands.Group):
         """Begin afresh: what was said here is not remembered, the persona stays. `/chat undo` brings it back."""
         place = managed(interaction)
         forgotten = await self._rework.reset(place)
-        messages = "1 message" if forgotten == 1 else f"{forgotten:,} messages"
-        what = f"I put {messages} out of my mind." if forgotten else "There is nothing here that I remember."
-        await interaction.response.send_message(f"{what} `/chat undo` brings back what the last reset took.")
+        put = ngettext("I put {number} message out of my mind.", "I put {number} messages out of my mind.", forgotten)
+        what = put.format(number=grouped(forgotten)) if forgotten else _("There is nothing here that I remember.")
+        undo = _("`/chat undo` brings back what the last reset took.")
+        await interaction.response.send_message(f"{what} {undo}")
         await note(interaction, "reset what I remember")
 
     @app_commands.command(name="undo", extras=says(CHANNEL_MANAGERS, ALL))
     async def undo(self, interaction: discord.Interaction) -> None:
         """Undo the last reset."""
         if not await self._rework.undo_reset(managed(interaction)):
-            raise InputError("There is no reset to undo here.")
-        await interaction.response.send_message("I remember again what was said here before the reset.")
+            raise InputError(_("There is no reset to undo here."))
+        await interaction.response.send_message(_("I remember again what was said here before the reset."))
         await note(interaction, "undid the last reset of what I remember")
 
     @app_commands.command(name="context", extras=says(EVERYBODY, YOU))
@@ -99,10 +104,12 @@ class ChatCommands(app_commands.Group):
             raise InputError(NO_GUEST.format(name=discord.utils.escape_markdown(guest)))
         prompt, remembered = await self._rework.context(place, guest_id)
         earlier = prompt.turns - 1
-        left = f", {remembered - earlier} older ones do not fit" if remembered > earlier else ""
+        left = _(", {count} older ones do not fit").format(count=remembered - earlier) if remembered > earlier else ""
         await interaction.response.send_message(
-            f"Before the next message I read the persona and {earlier} turns{left}. The file holds it word for word; "
-            "`…` stands for that message.",
+            _(
+                "Before the next message I read the persona and {earlier} turns{left}. "
+                "The file holds it word for word; `…` stands for that message."
+            ).format(earlier=earlier, left=left),
             file=discord.File(io.BytesIO(prompt.text.encode()), "context.txt"),
             ephemeral=True,
         )
@@ -115,10 +122,14 @@ class ChatCommands(app_commands.Group):
         place = managed(interaction)
         before = self._chat.listening.manners(place)
         await self._chat.listening.set(place.channel_id, replace(before, paused=paused))
-        already = " already" if before.paused == paused else ""
-        line = f"I am{already} silent here. `/chat resume` ends that." if paused else f"I am{already} listening here."
+        line = {
+            (False, True): _("I am silent here. `/chat resume` ends that."),
+            (True, True): _("I am already silent here. `/chat resume` ends that."),
+            (True, False): _("I am listening here."),
+            (False, False): _("I am already listening here."),
+        }[before.paused, paused]
         await interaction.response.send_message(line)
-        if not already:
+        if before.paused != paused:
             await note(interaction, "paused me" if paused else "ended my pause")
 
 
@@ -128,5 +139,5 @@ def managed(interaction: discord.Interaction) -> Place:
     thread = interaction.channel if isinstance(interaction.channel, discord.Thread) else None
     mine = thread is not None and thread.owner_id == interaction.user.id
     if place.guild_id is not None and not (interaction.permissions.manage_channels or mine):
-        raise NotAllowed("That takes the permission Manage Channels here.")
+        raise NotAllowed(_("That takes the permission Manage Channels here."))
     return place

@@ -13,7 +13,9 @@ import discord
 from bot import text
 from bot.faces import Faces
 from bot.faults import DISCORD_FAULTS
+from bot.speaking import Speaking
 from persona_chat.engine.reply import Follow, Wait
+from persona_chat.language import N_, _
 from persona_chat.persona import Persona
 
 if TYPE_CHECKING:
@@ -104,7 +106,11 @@ class Draft:
         """What should be seen now; nothing new when it is what is seen already."""
         if self._words:
             return text.parts(self._words, self._persona.name)[0] + GOES_ON
-        return f"*{ordinal(self._place)} in line{GOES_ON}*" if self._place > 1 else ""
+        return (
+            _("*{place} in line{goes_on}*").format(place=ordinal(self._place), goes_on=GOES_ON)
+            if self._place > 1
+            else ""
+        )
 
     async def _show_along(self) -> None:
         # Without timers: news come with every token, and an offline Discord takes a bot that sleeps for a busy one. It
@@ -153,6 +159,7 @@ class Draft:
 
 
 class StopButton(
+    Speaking,
     discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]],
     template=r"reply:stop:(?P<question>\d{1,20}):(?P<asker>\d{1,20})",
 ):
@@ -160,7 +167,7 @@ class StopButton(
 
     def __init__(self, question: int, asker: int) -> None:
         named = f"reply:stop:{question}:{asker}"
-        super().__init__(discord.ui.Button(label="Stop", style=discord.ButtonStyle.secondary, custom_id=named))
+        super().__init__(discord.ui.Button(label=_("Stop"), style=discord.ButtonStyle.secondary, custom_id=named))
         self._question = question
         self._asker = asker
 
@@ -176,7 +183,7 @@ class StopButton(
         bot = interaction.client
         try:
             if interaction.user.id != self._asker and not interaction.permissions.manage_messages:
-                await interaction.response.send_message(NOT_YOURS, ephemeral=True)
+                await interaction.response.send_message(_(NOT_YOURS), ephemeral=True)
                 return
             bot.chat.stop(self._question, keep=True)
             await interaction.response.defer()
@@ -184,10 +191,12 @@ class StopButton(
             await bot.failed(interaction, error)
 
 
-NOT_YOURS = "Only the person who asked, or a moderator, can stop this reply."
+NOT_YOURS = N_("Only the person who asked, or a moderator, can stop this reply.")
 
 
 def ordinal(number: int) -> str:
     """Write 1st, 2nd, 3rd, 4th …"""
-    ending = "th" if 10 < number % 100 < 14 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
-    return f"{number}{ending}"
+    endings = {1: _("{number}st"), 2: _("{number}nd"), 3: _("{number}rd")}
+    ordinary = _("{number}th")
+    written = ordinary if 10 < number % 100 < 14 else endings.get(number % 10, ordinary)
+    return written.format(number=number)

@@ -17,6 +17,7 @@ from discord.utils import MISSING, escape_markdown
 from bot import text
 from bot.faults import DISCORD_FAULTS
 from bot.webhooks import Webhooks, allowed, home_of, thread_of
+from persona_chat.language import N_, _
 from persona_chat.persona import Persona
 
 log = logging.getLogger(__name__)
@@ -24,7 +25,7 @@ log = logging.getLogger(__name__)
 REMEMBERED = 1000
 """Of so many messages it is remembered whom they answer, for when they change."""
 
-LACKING = (
+LACKING = N_(
     "{name} speaks here under my name. With the permission Manage Webhooks I can give it its own name and picture."
 )
 
@@ -73,7 +74,7 @@ class Faces:
         if not self._on or home is None or home.id in self._told or interaction.app_permissions.manage_webhooks:
             return None
         self._told.add(home.id)
-        return LACKING.format(name=escape_markdown(persona.name))
+        return _(LACKING).format(name=escape_markdown(persona.name))
 
     async def send(
         self,
@@ -116,7 +117,7 @@ class Faces:
         home = home_of(channel)
         if not self._on or home is None or not allowed(home):
             return None
-        for _ in range(2):  # somebody may have deleted the webhook: then by another one
+        for _attempt in range(2):  # somebody may have deleted the webhook: then by another one
             webhook = await self._webhooks.of(channel)
             if webhook is None:
                 return None

@@ -8,8 +8,9 @@ from discord import app_commands
 from bot.admins import Admins
 from bot.command_table import ADMINS, EVERYBODY, YOU, rows, says
 from bot.persona_list import Pages
+from persona_chat.language import N_, _
 
-FIRST = (
+FIRST = N_(
     "Somebody sets a persona with `/persona set`; then just write, and it answers. `🔁` under a reply gives another "
     "one, `⋯` more. React to it with 👍 or 👎 to say how it was, with ❌ to take it away, with ❓ to be told who is "
     "behind it. (What stands in brackets is not for me.)"
@@ -25,6 +26,6 @@ def help_command(tree: app_commands.CommandTree[Any], admins: Admins) -> app_com
         mine = interaction.user in admins
         shown = [row for row in rows(tree) if mine or row.who != ADMINS]
         lines = [f"`{row.name}` · {row.does}" for row in shown]
-        await Pages("What I can do", lines, first=FIRST).show(interaction)
+        await Pages(_("What I can do"), lines, first=_(FIRST)).show(interaction)
 
     return help_

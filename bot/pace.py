@@ -5,10 +5,12 @@ from enum import Enum, auto
 import discord
 from discord.ext import commands
 
+from persona_chat.language import N_, _
+
 MINUTE_S = 60.0
 
-PERSON = "You are quicker than I am: I answer {limit} messages a minute from each person. Give me a moment."
-CHANNEL = "Many people write here at once: I answer {limit} messages a minute in a channel. Give me a moment."
+PERSON = N_("You are quicker than I am: I answer {limit} messages a minute from each person. Give me a moment.")
+CHANNEL = N_("Many people write here at once: I answer {limit} messages a minute in a channel. Give me a moment.")
 
 
 class Verdict(Enum):
@@ -35,9 +37,9 @@ class Pace:
     def judge(self, message: discord.Message) -> tuple[Verdict, str]:
         """Return whether the message is answered, and the line that it gets instead, if it gets one."""
         now = message.created_at.timestamp()
-        for (limit, _, line), count, said in zip(self._limits, self._counts, self._lines, strict=True):
+        for (limit, _of, line), count, said in zip(self._limits, self._counts, self._lines, strict=True):
             if limit and count.update_rate_limit(message, now) is not None:
                 if said.update_rate_limit(message, now) is None:
-                    return Verdict.EXPLAIN, line.format(limit=limit)
+                    return Verdict.EXPLAIN, _(line).format(limit=limit)
                 return Verdict.PASS, ""
         return Verdict.ANSWER, ""

@@ -12,6 +12,7 @@ from bot.portrait import called
 from persona_chat import cards
 from persona_chat.chat import Chat
 from persona_chat.errors import InputError
+from persona_chat.language import _, grouped
 from persona_chat.place import Spot
 from persona_chat.store.library import Kept
 
@@ -19,12 +20,13 @@ from persona_chat.store.library import Kept
 async def import_card(chat: Chat, interaction: discord.Interaction, home: Spot, file: discord.Attachment) -> None:
     """Show the card as a persona that can be tried, changed and saved, with what of it was left out."""
     if file.size > cards.FILE_BYTES:
-        raise InputError(f"That file has {file.size / 1e6:.0f} MB; {cards.FILE_BYTES / 1e6:.0f} MB are allowed.")
+        has, allowed = grouped(file.size / 1e6), grouped(cards.FILE_BYTES / 1e6)
+        raise InputError(_("That file has {has} MB; {allowed} MB are allowed.").format(has=has, allowed=allowed))
     await interaction.response.defer(ephemeral=True, thinking=True)
     try:
         data = await file.read()
     except DISCORD_FAULTS:
-        raise InputError("Discord did not give me that file. Please attach it again.") from None
+        raise InputError(_("Discord did not give me that file. Please attach it again.")) from None
     fitted = await asyncio.to_thread(_fitted, data)
     await PersonaDraft(chat, home, fitted.persona, None, fitted.left_out).show(interaction)
 
@@ -35,7 +37,9 @@ async def export_card(interaction: discord.Interaction, kept: Kept, kind: str) -
     data = await asyncio.to_thread(_written, kept, kind)
     name = re.sub(r"[^\w-]+", "-", kept.persona.name).strip("-_") or "persona"
     await interaction.edit_original_response(
-        content=f"**{called(kept.persona)}** as a character card. `/persona import` reads it, and so does SillyTavern.",
+        content=_("**{name}** as a character card. `/persona import` reads it, and so does SillyTavern.").format(
+            name=called(kept.persona)
+        ),
         attachments=[discord.File(io.BytesIO(data), f"{name}.{kind}")],
     )
 

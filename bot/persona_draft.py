@@ -8,8 +8,10 @@ from bot.log_channel import note_about
 from bot.persona_form import OPEN_S, LineForm, PersonaForm, typed
 from bot.places import place_of
 from bot.portrait import called, portrait, shortened
+from bot.speaking import Buttons
 from persona_chat.chat import Chat
 from persona_chat.errors import PersonaTooLong
+from persona_chat.language import N_, _
 from persona_chat.persona import Persona
 from persona_chat.place import Spot
 from persona_chat.store.library import Kept
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from bot.client import PersonaBot
 
 
-class PersonaDraft(discord.ui.View):
+class PersonaDraft(Buttons):
     """The words so far, with buttons. `kept` is the persona that they are for; None makes a new one at `home`."""
 
     def __init__(
@@ -38,15 +40,16 @@ class PersonaDraft(discord.ui.View):
         await interaction.edit_original_response(**await self._looks())
 
     async def _looks(self) -> dict[str, Any]:
-        what = "Not saved yet." if self._kept is None else "These changes are not saved yet."
+        what = _("Not saved yet.") if self._kept is None else _("These changes are not saved yet.")
         try:
             tokens = await self._chat.cast.check(self._persona)
-            lines = [f"{what} Try it, change it, or save it."]
+            ask = _("Try it, change it, or save it.")
+            lines = [f"{what} {ask}"]
         except PersonaTooLong as error:
             tokens = error.tokens
             lines = [f"{what} {error}"]
         if self._notes:
-            lines += ["Left out:", *(f"- {note}" for note in self._notes)]
+            lines += [_("Left out:"), *(f"- {note}" for note in self._notes)]
         return {
             "content": shortened("\n".join(lines), 2000),
             "embed": portrait(self._persona, tokens=tokens),
@@ -54,7 +57,7 @@ class PersonaDraft(discord.ui.View):
             "allowed_mentions": discord.AllowedMentions.none(),
         }
 
-    @discord.ui.button(label="Save", style=discord.ButtonStyle.primary)
+    @discord.ui.button(label=N_("Save"), style=discord.ButtonStyle.primary)
     async def save(self, interaction: discord.Interaction, _button: discord.ui.Button[Self]) -> None:
         """Keep it."""
         cast = self._chat.cast
@@ -65,11 +68,14 @@ class PersonaDraft(discord.ui.View):
         self.stop()
         name = called(kept.persona)
         await interaction.response.edit_message(
-            content=f"**{name}** is saved. `/persona set name:{kept.persona.name}` lets it talk.", view=None
+            content=_("**{name}** is saved. `/persona set name:{typed}` lets it talk.").format(
+                name=name, typed=kept.persona.name
+            ),
+            view=None,
         )
         await note_about(interaction, kept, f"{'made' if self._kept is None else 'changed'} the persona **{name}**")
 
-    @discord.ui.button(label="Try it", style=discord.ButtonStyle.secondary)
+    @discord.ui.button(label=N_("Try it"), style=discord.ButtonStyle.secondary)
     async def try_it(self, interaction: discord.Interaction, _button: discord.ui.Button[Self]) -> None:
         """Ask for a line, and let it answer."""
         persona = self._persona
@@ -79,7 +85,7 @@ class PersonaDraft(discord.ui.View):
 
         await interaction.response.send_modal(LineForm(persona, said))
 
-    @discord.ui.button(label="Change", style=discord.ButtonStyle.secondary)
+    @discord.ui.button(label=N_("Change"), style=discord.ButtonStyle.secondary)
     async def change(self, interaction: discord.Interaction, _button: discord.ui.Button[Self]) -> None:
         """Open the form again."""
 
@@ -87,7 +93,7 @@ class PersonaDraft(discord.ui.View):
             self._persona = persona
             await interaction.response.edit_message(**await self._looks())
 
-        await interaction.response.send_modal(PersonaForm("Change the persona", typed(self._persona), done))
+        await interaction.response.send_modal(PersonaForm(_("Change the persona"), typed(self._persona), done))
 
     async def on_error(  # type: ignore[override]
         self, interaction: "discord.Interaction[PersonaBot]", error: Exception, _item: discord.ui.Item[Self]

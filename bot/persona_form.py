@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 import discord
 
+from bot.speaking import Buttons, Speaking
 from persona_chat.errors import InputError
+from persona_chat.language import N_, _
 from persona_chat.persona import (
     ABOUT_CHARACTERS,
     FACTS_CHARACTERS,
@@ -55,7 +57,7 @@ def changed(filled: Typed, age_restricted: bool | None, avatar: str | None) -> T
     return filled
 
 
-class PersonaForm(discord.ui.Modal):
+class PersonaForm(Speaking, discord.ui.Modal):
     """A persona's words, filled with those that are there. `done` gets what was typed."""
 
     def __init__(self, title: str, filled: Typed, done: Done) -> None:
@@ -70,37 +72,37 @@ class PersonaForm(discord.ui.Modal):
             max_length=ABOUT_CHARACTERS,
             required=False,
             default=filled.about or None,
-            placeholder="My name is Vera. I keep a lighthouse in Norway.",
+            placeholder=_("My name is Vera. I keep a lighthouse in Norway."),
         )
         self.facts_field = discord.ui.TextInput[Self](
             style=discord.TextStyle.paragraph,
             max_length=FACTS_CHARACTERS,
             required=False,
             default=filled.facts or None,
-            placeholder="I have a parrot called Pickles.\nI love playing chess.",
+            placeholder=_("I have a parrot called Pickles.\nI love playing chess."),
         )
         self.greeting_field = discord.ui.TextInput[Self](
             style=discord.TextStyle.paragraph,
             max_length=GREETING_CHARACTERS,
             required=False,
             default=filled.greeting or None,
-            placeholder="Hello there! Mind the stairs.",
+            placeholder=_("Hello there! Mind the stairs."),
         )
-        self.add_item(discord.ui.Label(text="Name", component=self.name_field))
+        self.add_item(discord.ui.Label(text=_("Name"), component=self.name_field))
         self.add_item(
-            discord.ui.Label(text="About", description="Who it is, in your words.", component=self.about_field)
+            discord.ui.Label(text=_("About"), description=_("Who it is, in your words."), component=self.about_field)
         )
         self.add_item(
             discord.ui.Label(
-                text="Facts",
-                description="Short sentences it says of itself, one a line.",
+                text=_("Facts"),
+                description=_("Short sentences it says of itself, one a line."),
                 component=self.facts_field,
             )
         )
         self.add_item(
             discord.ui.Label(
-                text="Greeting",
-                description="What it says when it comes into a channel.",
+                text=_("Greeting"),
+                description=_("What it says when it comes into a channel."),
                 component=self.greeting_field,
             )
         )
@@ -135,14 +137,14 @@ class PersonaForm(discord.ui.Modal):
         await interaction.client.failed(interaction, error)
 
 
-class Again(discord.ui.View):
+class Again(Buttons):
     """A button that opens a form once more, with what was typed."""
 
     def __init__(self, form: discord.ui.Modal) -> None:
         super().__init__(timeout=OPEN_S)
         self._form = form
 
-    @discord.ui.button(label="Change", style=discord.ButtonStyle.primary)
+    @discord.ui.button(label=N_("Change"), style=discord.ButtonStyle.primary)
     async def change(self, interaction: discord.Interaction, _button: discord.ui.Button[Self]) -> None:
         """Open the form."""
         await interaction.response.send_modal(self._form)
@@ -154,14 +156,14 @@ class Again(discord.ui.View):
         await interaction.client.failed(interaction, error)
 
 
-class LineForm(discord.ui.Modal):
+class LineForm(Speaking, discord.ui.Modal):
     """One line to say to a persona. `said` gets it."""
 
     def __init__(self, persona: Persona, said: Said) -> None:
-        super().__init__(title=f"Say something to {persona.name}"[:45])
+        super().__init__(title=_("Say something to {name}").format(name=persona.name)[:45])
         self._said = said
-        self.line = discord.ui.TextInput[Self](max_length=300, placeholder="What do you do all day?")
-        self.add_item(discord.ui.Label(text="Your message", component=self.line))
+        self.line = discord.ui.TextInput[Self](max_length=300, placeholder=_("What do you do all day?"))
+        self.add_item(discord.ui.Label(text=_("Your message"), component=self.line))
 
     async def on_submit(self, interaction: discord.Interaction) -> None:
         """Hand on what was typed."""

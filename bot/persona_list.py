@@ -8,7 +8,9 @@ import discord
 from bot.log_channel import note_about
 from bot.persona_form import OPEN_S
 from bot.portrait import called
+from bot.speaking import Buttons, Speaking
 from persona_chat.cast import Cast
+from persona_chat.language import N_, _
 from persona_chat.store.library import Kept
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ PAGE = 8
 """Lines on a page. Eight of the longest still fit an embed."""
 
 
-class Pages(discord.ui.View):
+class Pages(Buttons):
     """A list that one person turns the pages of."""
 
     def __init__(self, title: str, lines: list[str], *, first: str = "", per_page: int = PAGE) -> None:
@@ -65,11 +67,12 @@ class Pages(discord.ui.View):
         above = [self._first, ""] if self._first and self._page == 0 else []
         card = discord.Embed(title=self._title, description="\n".join([*above, *self._pages[self._page]]))
         if len(self._pages) > 1:
-            card.set_footer(text=f"Page {self._page + 1} of {len(self._pages)}")
+            which = {"page": self._page + 1, "pages": len(self._pages)}
+            card.set_footer(text=_("Page {page} of {pages}").format(**which))
         return card
 
 
-class Deletion(discord.ui.View):
+class Deletion(Buttons):
     """Asks whether a persona is to be deleted."""
 
     def __init__(self, cast: Cast, kept: Kept) -> None:
@@ -77,20 +80,21 @@ class Deletion(discord.ui.View):
         self._cast = cast
         self._kept = kept
 
-    @discord.ui.button(label="Delete", style=discord.ButtonStyle.danger)
+    @discord.ui.button(label=N_("Delete"), style=discord.ButtonStyle.danger)
     async def delete(self, interaction: discord.Interaction, _button: discord.ui.Button[Self]) -> None:
         """Delete it, and offer to bring it back."""
         await self._cast.delete(self._kept)
         undo = discord.ui.View(timeout=None)
         undo.add_item(RestoreButton(self._kept.id))
-        name = called(self._kept.persona)
-        await interaction.response.edit_message(content=f"**{name}** is deleted.", view=undo)
-        await note_about(interaction, self._kept, f"deleted the persona **{name}**")
+        said = _("**{name}** is deleted.").format(name=called(self._kept.persona))
+        await interaction.response.edit_message(content=said, view=undo)
+        await note_about(interaction, self._kept, f"deleted the persona **{called(self._kept.persona)}**")
 
-    @discord.ui.button(label="Keep", style=discord.ButtonStyle.secondary)
+    @discord.ui.button(label=N_("Keep"), style=discord.ButtonStyle.secondary)
     async def keep(self, interaction: discord.Interaction, _button: discord.ui.Button[Self]) -> None:
         """Leave it."""
-        await interaction.response.edit_message(content=f"**{called(self._kept.persona)}** stays.", view=None)
+        said = _("**{name}** stays.").format(name=called(self._kept.persona))
+        await interaction.response.edit_message(content=said, view=None)
 
     async def on_error(  # type: ignore[override]
         self, interaction: "discord.Interaction[PersonaBot]", error: Exception, _item: discord.ui.Item[Self]
@@ -100,13 +104,15 @@ class Deletion(discord.ui.View):
 
 
 class RestoreButton(
-    discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]], template=r"persona:restore:(?P<persona>\d{1,20})"
+    Speaking,
+    discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]],
+    template=r"persona:restore:(?P<persona>\d{1,20})",
 ):
     """Brings a deleted persona back, also after the bot was started anew."""
 
     def __init__(self, persona_id: int) -> None:
         named = f"persona:restore:{persona_id}"
-        super().__init__(discord.ui.Button(label="Undo", style=discord.ButtonStyle.secondary, custom_id=named))
+        super().__init__(discord.ui.Button(label=_("Undo"), style=discord.ButtonStyle.secondary, custom_id=named))
         self._persona_id = persona_id
 
     @classmethod
@@ -121,7 +127,8 @@ class RestoreButton(
         bot = interaction.client
         try:
             kept = await bot.chat.cast.restore(self._persona_id)
-            await interaction.response.edit_message(content=f"**{called(kept.persona)}** is back.", view=None)
+            said = _("**{name}** is back.").format(name=called(kept.persona))
+            await interaction.response.edit_message(content=said, view=None)
             await note_about(interaction, kept, f"brought the persona **{called(kept.persona)}** back")
         except Exception as error:
             await bot.failed(interaction, error)

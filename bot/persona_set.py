@@ -1,6 +1,7 @@
 """How a persona is set: by a form, in words, or one that there is; and what is said of it then."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 
 import discord
@@ -13,12 +14,13 @@ from bot.portrait import called, portrait, shortened
 from bot.rights import check_change, check_make
 from persona_chat.cast import Cast
 from persona_chat.errors import Filtered
+from persona_chat.language import N_, _
 from persona_chat.persona import Persona
 from persona_chat.place import Place, Scope
 from persona_chat.redrawing import NAME_STOPPED
 from persona_chat.store.library import Kept
 
-FORM = "Who talks here?"
+FORM = N_("Who talks here?")
 
 WORDS_STOPPED = (
     "What it says of itself, or its greeting, has a word that this server's filter stops, so it is not shown here."
@@ -33,7 +35,7 @@ class Setting:
     That is said once in a place, when the first persona comes there.
     """
 
-    def __init__(self, cast: Cast, faces: Faces, note: str | None, first: str) -> None:
+    def __init__(self, cast: Cast, faces: Faces, note: str | None, first: Callable[[], str]) -> None:
         self._cast = cast
         self._faces = faces
         self._note = note
@@ -47,7 +49,7 @@ class Setting:
             await self.put(interaction, place, scope, persona)
 
         filled = typed(current.persona) if current else Typed()
-        await interaction.response.send_modal(PersonaForm(FORM, filled, done))
+        await interaction.response.send_modal(PersonaForm(_(FORM), filled, done))
 
     async def put(self, interaction: discord.Interaction, place: Place, scope: Scope, persona: Persona) -> None:
         """Let a persona in these words talk and say so, or leave everything as it was and raise."""
@@ -83,12 +85,12 @@ class Setting:
 
     async def _say_set(self, interaction: discord.Interaction, scope: Scope, before: Kept | None, kept: Kept) -> None:
         """Say who talks now, and let a newcomer greet."""
-        newly = self._first if before is None and scope is not Scope.ME else None
+        newly = self._first() if before is None and scope is not Scope.ME else None
         lacking = self._faces.lacking(interaction, kept.persona) if scope is not Scope.ME else None
         persona = kept.persona
         public = scope is not Scope.ME
         hidden = public and stopped(interaction, persona.about, *persona.facts, persona.greeting) is not None
-        lines = (self._note, newly, lacking, WORDS_STOPPED if hidden else None)
+        lines = (self._note and _(self._note), newly, lacking, _(WORDS_STOPPED) if hidden else None)
         await interaction.edit_original_response(
             content="\n".join([set_line(scope, before, kept), *(f"-# {line}" for line in lines if line)]),
             embed=None if hidden else portrait(persona),
@@ -117,13 +119,16 @@ def check_name(interaction: discord.Interaction, persona: Persona) -> None:
 def set_line(scope: Scope, before: Kept | None, kept: Kept) -> str:
     """Who talks now, in whose place."""
     same = before is not None and before.id == kept.id
-    now = "already" if before is not None and same and before.persona == kept.persona else "now"
+    now = _("already") if before is not None and same and before.persona == kept.persona else _("now")
     name = f"**{called(kept.persona)}**"
     line = {
-        Scope.ME: f"{name} answers you {now}, wherever you talk",
-        Scope.SERVER: f"{name} answers in this server {now}, where it is spoken to",
-    }.get(scope, f"{name} is talking here {now}")
-    return f"{line}." if before is None or same else f"{line}, in place of **{called(before.persona)}**."
+        Scope.ME: _("{name} answers you {now}, wherever you talk"),
+        Scope.SERVER: _("{name} answers in this server {now}, where it is spoken to"),
+    }.get(scope, _("{name} is talking here {now}"))
+    line = line.format(name=name, now=now)
+    if before is None or same:
+        return _("{line}.").format(line=line)
+    return _("{line}, in place of {before}.").format(line=line, before=f"**{called(before.persona)}**")
 
 
 def nearest(place: Place) -> Scope:

@@ -1,5 +1,6 @@
 """`/persona`: who talks where, and the personas that there are."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import discord
@@ -15,11 +16,12 @@ from bot.persona_form import NO_AVATAR, PersonaForm, Typed, changed, typed
 from bot.persona_list import Deletion, Pages
 from bot.persona_set import Setting, nearest
 from bot.places import place_of
-from bot.portrait import called, came_from, line, portrait, revision_lines
+from bot.portrait import SET_FOR, called, came_from, line, portrait, revision_lines
 from bot.rights import check_change, check_make, check_set
 from persona_chat.cast import check_age
 from persona_chat.chat import Chat
 from persona_chat.errors import InputError
+from persona_chat.language import N_, _
 from persona_chat.persona import (
     ABOUT_CHARACTERS,
     AVATAR_CHARACTERS,
@@ -31,10 +33,10 @@ from persona_chat.persona import (
 from persona_chat.place import Place, Scope, Spot
 from persona_chat.store.library import Kept
 
-NOBODY = "Nobody talks here. Set a persona with `/persona set`."
+NOBODY = N_("Nobody talks here. Set a persona with `/persona set`.")
 
 _CHOICES = 25  # as many as Discord shows
-_MINE = " (yours)"
+_MINE = N_(" (yours)")  # in no language longer: a test
 
 _AVATAR = "The address of a picture: https://…"
 
@@ -48,7 +50,7 @@ class PersonaCommands(app_commands.Group):
     `first` is added where nobody talked before.
     """
 
-    def __init__(self, chat: Chat, faces: Faces, note: str | None, first: str) -> None:
+    def __init__(self, chat: Chat, faces: Faces, note: str | None, first: Callable[[], str]) -> None:
         super().__init__(name="persona", description="Choose who talks here, and make personas")
         self._chat = chat
         self._cast = chat.cast
@@ -77,7 +79,7 @@ class PersonaCommands(app_commands.Group):
         if name is about is facts is None:
             await self._setting.ask(interaction, place, scope)
         elif name is None:
-            raise InputError("The persona needs a name: give the option `name` as well.")
+            raise InputError(_("The persona needs a name: give the option `name` as well."))
         elif about is facts is None:
             await self._setting.seat(interaction, place, scope, await self._named(place, name, scope))
         else:
@@ -98,7 +100,7 @@ class PersonaCommands(app_commands.Group):
             seated = await self._cast.seated(place)
             also = besides(self._cast.guests.at(place))
             if seated is None:
-                await interaction.response.send_message(also or NOBODY, ephemeral=True)
+                await interaction.response.send_message(also or _(NOBODY), ephemeral=True)
                 return
             kept, where = seated.kept, " ".join(filter(None, (came_from(seated.spot), also)))
         await interaction.response.send_message(where, embed=portrait(kept.persona), ephemeral=True)
@@ -112,11 +114,11 @@ class PersonaCommands(app_commands.Group):
         check_set(interaction, place, scope)
         before = await self._cast.unseat(place, scope)
         if before is None:
-            await interaction.response.send_message(NOBODY, ephemeral=True)
+            await interaction.response.send_message(_(NOBODY), ephemeral=True)
             return
-        left = f"**{called(before.persona)}** has left this {scope.value}."
-        mine = f"**{called(before.persona)}** is not set for you any more."
-        await interaction.response.send_message(mine if scope is Scope.ME else left, ephemeral=scope is Scope.ME)
+        left, mine = _("**{name}** has left {place}."), _("**{name}** is not set for you any more.")
+        line = (mine if scope is Scope.ME else left).format(name=called(before.persona), place=_(SET_FOR[scope]))
+        await interaction.response.send_message(line, ephemeral=scope is Scope.ME)
         if scope is not Scope.ME:
             await note(interaction, f"let **{called(before.persona)}** leave this {scope}")
 
@@ -126,8 +128,8 @@ class PersonaCommands(app_commands.Group):
         place = place_of(interaction)
         personas = await self._cast.list(*_homes(place))
         if not personas:
-            raise InputError("There are no personas here yet. Make one with `/persona create`.")
-        await Pages("Personas", [line(kept, place) for kept in personas]).show(interaction)
+            raise InputError(_("There are no personas here yet. Make one with `/persona create`."))
+        await Pages(_("Personas"), [line(kept, place) for kept in personas]).show(interaction)
 
     @app_commands.command(name="create", extras=says(MAKERS, YOU))
     @app_commands.describe(
@@ -149,7 +151,7 @@ class PersonaCommands(app_commands.Group):
             await PersonaDraft(self._chat, home, persona, None).show(interaction)
 
         filled = changed(Typed(), age_restricted, avatar)
-        await interaction.response.send_modal(PersonaForm("A new persona", filled, done))
+        await interaction.response.send_modal(PersonaForm(_("A new persona"), filled, done))
 
     @app_commands.command(name="edit", extras=says(CHANGERS, YOU))
     @app_commands.describe(
@@ -172,7 +174,7 @@ class PersonaCommands(app_commands.Group):
             await PersonaDraft(self._chat, kept.home, persona, kept).show(interaction)
 
         filled = changed(typed(kept.persona), age_restricted, avatar)
-        await interaction.response.send_modal(PersonaForm("Change the persona", filled, done))
+        await interaction.response.send_modal(PersonaForm(_("Change the persona"), filled, done))
 
     @app_commands.command(name="test", extras=says(EVERYBODY, YOU))
     @app_commands.describe(name="Whom to ask", message="What to say")
@@ -191,7 +193,7 @@ class PersonaCommands(app_commands.Group):
         """Show how a persona's words changed."""
         kept = await self._named(place_of(interaction), name)
         lines = revision_lines(kept, await self._cast.revisions(kept))
-        await Pages(f"The words of {called(kept.persona)}", lines).show(interaction)
+        await Pages(_("The words of {name}").format(name=called(kept.persona)), lines).show(interaction)
 
     @app_commands.command(name="undo", extras=says(CHANGERS, YOU))
     @app_commands.describe(
@@ -203,7 +205,7 @@ class PersonaCommands(app_commands.Group):
         check_change(interaction, kept)
         now = await self._cast.return_to(kept, to)
         await interaction.response.send_message(
-            f"**{called(now.persona)}** has its words number {now.number} again.",
+            _("**{name}** has its words number {number} again.").format(name=called(now.persona), number=now.number),
             embed=portrait(now.persona),
             ephemeral=True,
         )
@@ -216,7 +218,7 @@ class PersonaCommands(app_commands.Group):
         kept = await self._named(place_of(interaction), name)
         check_change(interaction, kept)
         await interaction.response.send_message(
-            f"Delete **{called(kept.persona)}**? It will be gone from every channel.",
+            _("Delete **{name}**? It will be gone from every channel.").format(name=called(kept.persona)),
             view=Deletion(self._cast, kept),
             ephemeral=True,
         )
@@ -249,7 +251,7 @@ class PersonaCommands(app_commands.Group):
     async def _choices(self, interaction: discord.Interaction, written: str) -> list[app_commands.Choice[str]]:
         place = place_of(interaction)
         names = [
-            kept.persona.name + (_MINE if kept.home == place.mine and place.guild_id is not None else "")
+            kept.persona.name + (_(_MINE) if kept.home == place.mine and place.guild_id is not None else "")
             for kept in await self._cast.list(*_homes(place))
         ]
         fitting = [name for name in names if written.casefold() in name.casefold()]
@@ -258,8 +260,8 @@ class PersonaCommands(app_commands.Group):
     async def _named(self, place: Place, name: str, scope: Scope | None = None) -> Kept:
         """The persona of that name: the server's, and for `me` and after the mark for it one's own first."""
         homes = _homes(place)
-        if name.endswith(_MINE):
-            name, homes = name.removesuffix(_MINE), (place.mine,)
+        if name.endswith(_(_MINE)):
+            name, homes = name.removesuffix(_(_MINE)), (place.mine,)
         elif scope is Scope.ME:
             homes = homes[::-1]
         return await self._cast.find(homes, name)

@@ -5,6 +5,7 @@ from typing import Any
 import discord
 
 from persona_chat.errors import InputError
+from persona_chat.language import _
 from persona_chat.place import Place
 
 _WITH_AGES = (discord.TextChannel, discord.VoiceChannel, discord.StageChannel, discord.ForumChannel, discord.Thread)
@@ -35,7 +36,7 @@ def said_at(message: discord.Message) -> Place:
 def place_of(interaction: discord.Interaction) -> Place:
     """Where a command was used, and by whom."""
     if interaction.channel_id is None:
-        raise InputError("This only works in a channel.")
+        raise InputError(_("This only works in a channel."))
     return Place(
         interaction.channel_id,
         interaction.user.id,

@@ -4,19 +4,20 @@ from collections.abc import Sequence
 
 import discord
 
+from persona_chat.language import N_, _, grouped, ngettext
 from persona_chat.persona import Persona
 from persona_chat.place import Place, Scope, Spot
 from persona_chat.store.library import Kept, Revision
 
 EMBED_CHARACTERS = 4096
 
-AI = "A persona is played by a language model. What it says of itself is made up."
+AI = N_("A persona is played by a language model. What it says of itself is made up.")
 
 SET_FOR = {
-    Scope.THREAD: "this thread",
-    Scope.CHANNEL: "this channel",
-    Scope.SERVER: "this server",
-    Scope.ME: "you, wherever you talk",
+    Scope.THREAD: N_("this thread"),
+    Scope.CHANNEL: N_("this channel"),
+    Scope.SERVER: N_("this server"),
+    Scope.ME: N_("you, wherever you talk"),
 }
 
 
@@ -27,11 +28,11 @@ def portrait(persona: Persona, *, tokens: int | None = None) -> discord.Embed:
     card = discord.Embed(title=called(persona)[:256], description=shortened(body, EMBED_CHARACTERS))
     if persona.greeting:
         card.add_field(
-            name="Greeting", value=shortened(discord.utils.escape_markdown(persona.greeting), 1024), inline=False
+            name=_("Greeting"), value=shortened(discord.utils.escape_markdown(persona.greeting), 1024), inline=False
         )
-    notes = [f"{tokens:,} tokens"] if tokens is not None else []
-    notes += ["age-restricted"] if persona.age_restricted else []
-    card.set_footer(text=" · ".join([*notes, AI]))
+    notes = [_("{tokens} tokens").format(tokens=grouped(tokens))] if tokens is not None else []
+    notes += [_("age-restricted")] if persona.age_restricted else []
+    card.set_footer(text=" · ".join([*notes, _(AI)]))
     if persona.avatar_url:
         card.set_thumbnail(url=persona.avatar_url)
     return card
@@ -41,8 +42,8 @@ def line(kept: Kept, place: Place) -> str:
     """The persona in one line, for a list."""
     persona = kept.persona
     first = next(iter((*persona.about.splitlines(), *persona.facts)), "")
-    whose = " · yours" if kept.home == place.mine else ""
-    adult = " · age-restricted" if persona.age_restricted else ""
+    whose = _(" · yours") if kept.home == place.mine else ""
+    adult = " · " + _("age-restricted") if persona.age_restricted else ""
     return f"**{called(persona)}**{whose}{adult}\n{discord.utils.escape_markdown(shortened(first, 120))}"
 
 
@@ -51,7 +52,7 @@ def revision_lines(kept: Kept, revisions: Sequence[Revision]) -> list[str]:
     before = {revision.number: revision.persona for revision in revisions}
     lines = []
     for revision in revisions:
-        now = " · **now**" if revision.number == kept.number else ""
+        now = " · **" + _("now") + "**" if revision.number == kept.number else ""
         by = f" · <@{revision.by}>" if revision.by is not None else ""
         what = difference(before.get(revision.number - 1), revision.persona)
         lines.append(f"`{revision.number}`{now} · {discord.utils.format_dt(revision.written_at, 'R')}{by} · {what}")
@@ -61,29 +62,29 @@ def revision_lines(kept: Kept, revisions: Sequence[Revision]) -> list[str]:
 def difference(before: Persona | None, after: Persona) -> str:
     """What became different, in words."""
     if before is None:
-        return "first words"
+        return _("first words")
     parts = []
     if before.name != after.name:
-        parts.append(f"called {called(before)} before")
-    for name in ("about", "greeting"):
-        if getattr(before, name) != getattr(after, name):
-            parts.append(f"{name} changed")
+        parts.append(_("called {name} before").format(name=called(before)))
+    if before.about != after.about:
+        parts.append(_("about changed"))
+    if before.greeting != after.greeting:
+        parts.append(_("greeting changed"))
     if before.avatar_url != after.avatar_url:
-        parts.append("another picture" if after.avatar_url else "no picture any more")
+        parts.append(_("another picture") if after.avatar_url else _("no picture any more"))
     new, old = set(after.facts) - set(before.facts), set(before.facts) - set(after.facts)
-    parts += [
-        f"{len(facts)} {'fact' if len(facts) == 1 else 'facts'} {how}"
-        for facts, how in ((new, "new"), (old, "gone"))
-        if facts
-    ]
+    if new:
+        parts.append(ngettext("{number} fact new", "{number} facts new", len(new)).format(number=len(new)))
+    if old:
+        parts.append(ngettext("{number} fact gone", "{number} facts gone", len(old)).format(number=len(old)))
     if before.age_restricted != after.age_restricted:
-        parts.append("age-restricted" if after.age_restricted else "not age-restricted any more")
-    return ", ".join(parts) or "facts in another order"
+        parts.append(_("age-restricted") if after.age_restricted else _("not age-restricted any more"))
+    return ", ".join(parts) or _("facts in another order")
 
 
 def came_from(spot: Spot) -> str:
     """Where a persona was set, for people."""
-    return f"Set for {SET_FOR[spot.scope]}."
+    return _("Set for {place}.").format(place=_(SET_FOR[spot.scope]))
 
 
 def called(persona: Persona) -> str:

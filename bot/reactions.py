@@ -19,6 +19,7 @@ from bot.portrait import AI, called
 from persona_chat.cast import Cast
 from persona_chat.errors import InputError
 from persona_chat.feedback import Feedback
+from persona_chat.language import _
 from persona_chat.place import Place, Scope
 from persona_chat.rework import Rework
 from persona_chat.store.answers import Answer
@@ -99,7 +100,8 @@ class Reactions:
             return
         channel = await channel_at(self._client, event.channel_id)
         if answer is None:
-            told: dict[str, Any] = {"content": f"That was said by {me.mention}, a bot. I do not remember more. {AI}"}
+            said = _("That was said by {bot}, a bot. I do not remember more.").format(bot=me.mention)
+            told: dict[str, Any] = {"content": f"{said} {_(AI)}"}
         else:
             place = Place(
                 event.channel_id, answer.asker_id, event.guild_id, parent_of(channel), age_restricted(channel)
@@ -117,8 +119,15 @@ class Reactions:
 
 def behind(answer: Answer, seated: Seated | None, me: discord.ClientUser) -> list[str]:
     """Who said it, whose bot that is, and who let that persona talk there, if it still does."""
-    lines = [f"**{called(answer.version.persona)}** is a persona of {me.mention}, a bot. {AI}"]
+    name = called(answer.version.persona)
+    said = _("**{name}** is a persona of {bot}, a bot.").format(name=name, bot=me.mention)
+    lines = [f"{said} {_(AI)}"]
     if seated is not None and seated.kept.id == answer.persona_id and seated.set_by is not None:
-        where = "themselves" if seated.spot.scope is Scope.ME else f"the {seated.spot.scope}"
-        lines.append(f"<@{seated.set_by}> set it for {where}.")
+        set_it = {
+            Scope.THREAD: _("{person} set it for the thread."),
+            Scope.CHANNEL: _("{person} set it for the channel."),
+            Scope.SERVER: _("{person} set it for the server."),
+            Scope.ME: _("{person} set it for themselves."),
+        }[seated.spot.scope]
+        lines.append(set_it.format(person=f"<@{seated.set_by}>"))
     return lines

@@ -8,7 +8,9 @@ import discord
 
 from bot.feedback import THUMBS, SuggestionForm, judged_line
 from bot.persona_form import OPEN_S
+from bot.speaking import Buttons, Speaking
 from persona_chat.feedback import Opinion
+from persona_chat.language import N_, _
 from persona_chat.rework import LONGEST
 from persona_chat.store.answers import Answer
 from persona_chat.store.feedback import Mine, Thumb
@@ -37,7 +39,7 @@ def view_of(answer: Answer) -> discord.ui.View:
 
 
 class ReplyButton(
-    discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]], template=r"reply:(?P<what>again|back|on|more)"
+    Speaking, discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]], template=r"reply:(?P<what>again|back|on|more)"
 ):
     """One of the buttons under a reply, also after the bot was started anew."""
 
@@ -72,7 +74,7 @@ class ReplyButton(
             await interaction.client.failed(interaction, error)
 
 
-class More(discord.ui.View):
+class More(Buttons):
     """What can be done with a reply besides, seen by who asks alone. Feedback is about the version that was shown."""
 
     def __init__(self, message_id: int, opinion: Opinion) -> None:
@@ -91,34 +93,34 @@ class More(discord.ui.View):
         """It was not."""
         await self._judge(interaction, Thumb.DOWN)
 
-    @discord.ui.button(label="Should have said …", style=discord.ButtonStyle.secondary, row=0)
+    @discord.ui.button(label=N_("Should have said …"), style=discord.ButtonStyle.secondary, row=0)
     async def better(self, interaction: "discord.Interaction[PersonaBot]", _button: discord.ui.Button[Self]) -> None:
         """Open a form for what would have been better."""
         feedback, of = interaction.client.feedback, self._opinion
         await feedback.check(of.message_id, of.number, interaction.user.id)
         await interaction.response.send_modal(SuggestionForm(feedback, of))
 
-    @discord.ui.button(label="Continue", style=discord.ButtonStyle.secondary, row=1)
+    @discord.ui.button(label=N_("Continue"), style=discord.ButtonStyle.secondary, row=1)
     async def go_on(self, interaction: "discord.Interaction[PersonaBot]", _button: discord.ui.Button[Self]) -> None:
         """Let it say more."""
         await interaction.client.answered.go_on(interaction, self._message_id)
 
-    @discord.ui.button(label="Why this reply?", style=discord.ButtonStyle.secondary, row=1)
+    @discord.ui.button(label=N_("Why this reply?"), style=discord.ButtonStyle.secondary, row=1)
     async def why(self, interaction: "discord.Interaction[PersonaBot]", _button: discord.ui.Button[Self]) -> None:
         """Say what it was made with."""
         await interaction.client.answered.why(interaction, self._message_id)
 
-    @discord.ui.button(label="Edit", style=discord.ButtonStyle.secondary, row=1)
+    @discord.ui.button(label=N_("Edit"), style=discord.ButtonStyle.secondary, row=1)
     async def edit(self, interaction: "discord.Interaction[PersonaBot]", _button: discord.ui.Button[Self]) -> None:
         """Let the persona have said something else."""
         await interaction.client.answered.edit(interaction, self._message_id)
 
-    @discord.ui.button(label="Report", style=discord.ButtonStyle.secondary, row=0)
+    @discord.ui.button(label=N_("Report"), style=discord.ButtonStyle.secondary, row=0)
     async def report(self, interaction: "discord.Interaction[PersonaBot]", _button: discord.ui.Button[Self]) -> None:
         """Tell the server's moderators of it."""
         await interaction.client.reporting.ask(interaction, interaction.channel_id, self._message_id)
 
-    @discord.ui.button(label="Delete", style=discord.ButtonStyle.danger, row=1)
+    @discord.ui.button(label=N_("Delete"), style=discord.ButtonStyle.danger, row=1)
     async def delete(self, interaction: "discord.Interaction[PersonaBot]", _button: discord.ui.Button[Self]) -> None:
         """Take it away, and forget it."""
         await interaction.client.answered.delete(interaction, self._message_id)
@@ -145,16 +147,16 @@ class More(discord.ui.View):
             button.style = discord.ButtonStyle.primary if mine else discord.ButtonStyle.secondary
 
 
-class EditForm(discord.ui.Modal, title="What should it have said?"):
+class EditForm(Speaking, discord.ui.Modal):
     """The words of a reply, to be changed."""
 
     def __init__(self, message_id: int, words: str) -> None:
-        super().__init__()
+        super().__init__(title=_("What should it have said?"))
         self._message_id = message_id
         self.words = discord.ui.TextInput[Self](
             style=discord.TextStyle.paragraph, max_length=LONGEST, default=words[:LONGEST]
         )
-        self.add_item(discord.ui.Label(text="Reply", component=self.words))
+        self.add_item(discord.ui.Label(text=_("Reply"), component=self.words))
 
     async def on_submit(self, interaction: "discord.Interaction[PersonaBot]") -> None:  # type: ignore[override]
         """Keep what was typed as another version."""

@@ -3,6 +3,7 @@
 import discord
 
 from persona_chat.errors import PersonaChatError
+from persona_chat.language import N_, _
 from persona_chat.place import Place, Scope
 from persona_chat.store.library import Kept
 
@@ -12,9 +13,18 @@ class NotAllowed(PersonaChatError):  # noqa: N818  it reads as what happened
 
 
 _NEEDED = {
-    Scope.THREAD: "Manage Threads, unless the thread is yours",
-    Scope.CHANNEL: "Manage Channels",
-    Scope.SERVER: "Manage Server",
+    Scope.THREAD: N_(
+        "To say who talks in this thread you need the permission Manage Threads, unless the thread is yours. "
+        "For yourself alone you may: choose the scope `me`."
+    ),
+    Scope.CHANNEL: N_(
+        "To say who talks in this channel you need the permission Manage Channels. "
+        "For yourself alone you may: choose the scope `me`."
+    ),
+    Scope.SERVER: N_(
+        "To say who talks in this server you need the permission Manage Server. "
+        "For yourself alone you may: choose the scope `me`."
+    ),
 }
 
 
@@ -30,10 +40,7 @@ def check_set(interaction: discord.Interaction, place: Place, scope: Scope) -> N
         Scope.SERVER: has.manage_guild,
     }
     if not allowed[scope]:
-        raise NotAllowed(
-            f"To say who talks in this {scope.value} you need the permission {_NEEDED[scope]}. "
-            "For yourself alone you may: choose the scope `me`."
-        )
+        raise NotAllowed(_(_NEEDED[scope]))
 
 
 def check_make(interaction: discord.Interaction, *, for_me: bool) -> None:
@@ -42,8 +49,10 @@ def check_make(interaction: discord.Interaction, *, for_me: bool) -> None:
         return
     if not (interaction.permissions.manage_channels or interaction.permissions.manage_guild):
         raise NotAllowed(
-            "To make a persona for this server you need the permission Manage Channels or Manage Server. "
-            "For yourself you may: choose `for_me`."
+            _(
+                "To make a persona for this server you need the permission Manage Channels or Manage Server. "
+                "For yourself you may: choose `for_me`."
+            )
         )
 
 
@@ -56,6 +65,8 @@ def check_change(interaction: discord.Interaction, kept: Kept) -> None:
         allowed = kept.home.id == interaction.guild_id and mine
     if not allowed:
         raise NotAllowed(
-            f"{kept.persona.name} can be changed by who made it, and with the permission Manage Server. "
-            "You can make one of your own: `/persona create for_me:True`."
+            _(
+                "{name} can be changed by who made it, and with the permission Manage Server. "
+                "You can make one of your own: `/persona create for_me:True`."
+            ).format(name=kept.persona.name)
         )

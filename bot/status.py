@@ -11,8 +11,17 @@ from bot.command_table import CHANNEL_MANAGERS, YOU, says
 from bot.conversation import SAID, managed
 from bot.portrait import called
 from persona_chat.chat import Chat
+from persona_chat.language import N_, _
 from persona_chat.registry import Registry
 from persona_chat.rules import talks_in
+
+_PERMISSIONS = {
+    "read_messages": N_("View Channels"),
+    "send_messages": N_("Send Messages"),
+    "send_messages_in_threads": N_("Send Messages in Threads"),
+    "read_message_history": N_("Read Message History"),
+    "manage_webhooks": N_("Manage Webhooks"),
+}
 
 
 def status_command(
@@ -29,17 +38,18 @@ def status_command(
         adapter = await asyncio.to_thread(registry.in_service)
         manners = chat.listening.manners(place)
         silent = not talks_in(chat.moderation.rules(place.guild_id).channels, place)
-        answers = NOT_HERE if silent else "nothing: paused" if manners.paused else SAID[manners.mode]
+        answers = _("nothing: paused") if manners.paused else _(SAID[manners.mode])
+        answers = _(NOT_HERE) if silent else answers
         lacking = missing(wanted, interaction.app_permissions) if place.guild_id is not None else []
-        card = discord.Embed(title="How I am doing")
-        card.add_field(name="Talks here", value=called(seated.persona) if seated else "nobody")
-        card.add_field(name="I answer here", value=answers)
-        card.add_field(name="Waiting for an answer", value=str(chat.waiting), inline=False)
-        card.add_field(name="Base", value=registry.base)
-        card.add_field(name="Adapter", value=adapter or "none, the plain base")
-        card.add_field(name="Missing permissions", value=", ".join(lacking) or "none", inline=False)
-        reads = "every message" if message_content else "only mentions, replies to me and direct messages"
-        card.add_field(name="I can read", value=reads)
+        card = discord.Embed(title=_("How I am doing"))
+        card.add_field(name=_("Talks here"), value=called(seated.persona) if seated else _("nobody"))
+        card.add_field(name=_("I answer here"), value=answers)
+        card.add_field(name=_("Waiting for an answer"), value=str(chat.waiting), inline=False)
+        card.add_field(name=_("Base"), value=registry.base)
+        card.add_field(name=_("Adapter"), value=adapter or _("none, the plain base"))
+        card.add_field(name=_("Missing permissions"), value=", ".join(lacking) or _("none"), inline=False)
+        reads = _("every message") if message_content else _("only mentions, replies to me and direct messages")
+        card.add_field(name=_("I can read"), value=reads)
         await interaction.edit_original_response(embed=card)
 
     return status
@@ -47,4 +57,4 @@ def status_command(
 
 def missing(wanted: discord.Permissions, had: discord.Permissions) -> list[str]:
     """The permissions that are wanted and not there, as Discord calls them."""
-    return [name.replace("_", " ").title() for name, asked in wanted if asked and not getattr(had, name)]
+    return [_(_PERMISSIONS.get(name, name)) for name, asked in wanted if asked and not getattr(had, name)]

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from persona_chat.engine.reply import ReplyEngine
 from persona_chat.errors import AgeRestricted, InputError, PersonaGone
 from persona_chat.guests import Guests
+from persona_chat.language import _
 from persona_chat.persona import Persona
 from persona_chat.place import Place, Scope, Spot
 from persona_chat.store.guests import Guest
@@ -117,7 +118,7 @@ class Cast:
         for home in homes:
             if (kept := await self.search(home, name)) is not None:
                 return kept
-        raise InputError(f"There is no persona called {name}. `/persona list` shows who is.")
+        raise InputError(_("There is no persona called {name}. `/persona list` shows who is.").format(name=name))
 
     async def get(self, persona_id: int) -> Kept:
         """Return a persona by its id. Raises PersonaGone."""
@@ -153,7 +154,8 @@ class Cast:
         if number is None:
             earlier = [one.number for one in await self.revisions(kept) if one.number < kept.number]
             if not earlier:
-                raise InputError(f"{kept.persona.name} has no earlier words. `/persona history` shows all.")
+                text = _("{name} has no earlier words. `/persona history` shows all.")
+                raise InputError(text.format(name=kept.persona.name))
             number = earlier[0]
         async with self._changing:
             returned = await asyncio.to_thread(self._library.return_to, kept.id, number)
@@ -165,8 +167,9 @@ def spot_of(place: Place, scope: Scope) -> Spot:
     """Return what a scope means in this place. Raises InputError where it means nothing."""
     spot = place.find(scope)
     if spot is None:
-        where = "in a thread" if scope is Scope.THREAD else "in a server"
-        raise InputError(f"The scope `{scope}` only works {where}.")
+        if scope is Scope.THREAD:
+            raise InputError(_("The scope `thread` only works in a thread."))
+        raise InputError(_("The scope `server` only works in a server."))
     return spot
 
 

@@ -17,6 +17,7 @@ from persona_chat.engine.reply import Follow, Prompt, Reply, ReplyEngine, ReplyR
 from persona_chat.errors import EngineBusy, Filtered, InputError, PersonaChatError, Stopped
 from persona_chat.guests import Called, answers_to, called
 from persona_chat.heard import Heard
+from persona_chat.language import N_, _
 from persona_chat.listening import Listening
 from persona_chat.moderation import Moderation
 from persona_chat.persona import Persona
@@ -26,7 +27,7 @@ from persona_chat.settings import Settings
 from persona_chat.store.seating import Seated
 from persona_chat.store.store import Store
 
-NO_PERSONA = "Nobody is here to talk to yet. Set a persona with `/persona set`."
+NO_PERSONA = N_("Nobody is here to talk to yet. Set a persona with `/persona set`.")
 
 NOT_READ = "There is a word in that which this server's filter stops, so I do not answer it and keep nothing of it."
 
@@ -227,7 +228,7 @@ class Chat:
         talk, turns = self._store.talk, self._settings.history_turns
         seated, past = await asyncio.to_thread(talk, heard.place, turns, await self._called(heard))
         if seated is None:
-            raise InputError(NO_PERSONA)
+            raise InputError(_(NO_PERSONA))
         check_age(heard.place, seated.persona)
         request = self.request(seated.persona, (*past, Turn(Speaker.A, heard.text, heard.speaker_name)), heard.place)
         return seated, request

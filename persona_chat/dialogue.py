@@ -6,6 +6,7 @@ from enum import StrEnum
 from zlib import crc32
 
 from persona_chat.errors import InputError
+from persona_chat.language import N_
 
 
 class Speaker(StrEnum):
@@ -57,6 +58,8 @@ def window(
     kept = tuple(dialogue[starts[low] :])
     if low == len(starts) - 1 and (tokens := count(kept)) > budget:
         raise InputError(
-            f"That message is too long for me: with my persona it takes {tokens:,} tokens and {budget:,} fit."
+            N_("That message is too long for me: with my persona it takes {tokens} tokens and {allowed} fit."),
+            tokens=tokens,
+            allowed=budget,
         )
     return kept

@@ -1,6 +1,8 @@
 """Everything that can go wrong in a way a person should hear about.
 
-The text of each error is fit to be shown: what happened, and what to do. Nothing else is shown to people.
+The text of each error is fit to be shown: what happened, and what to do. Nothing else is shown to people. It is in the
+language of whoever it is raised for, or in English with values to be put in: then it is looked up when it is shown, so
+that the model's thread, which speaks to nobody, can raise it.
 
 PersonaChatError
 ├── InputError             what was typed or given cannot be used
@@ -33,11 +35,25 @@ PersonaChatError
 import traceback
 from typing import ClassVar
 
+from persona_chat.language import N_, _, grouped
+
 
 class PersonaChatError(Exception):
     """An error whose text may be shown to a person. `exit_code` is what the command line ends with."""
 
     exit_code: ClassVar[int] = 1
+
+    def __init__(self, text: str = "", **values: int | float | str) -> None:
+        super().__init__(text)
+        self._values = values
+
+    def __str__(self) -> str:
+        text = _(self.args[0])
+        if not self._values:
+            return text
+        return text.format(
+            **{name: grouped(value) if isinstance(value, int) else value for name, value in self._values.items()}
+        )
 
 
 class InputError(PersonaChatError):
@@ -51,8 +67,12 @@ class PersonaTooLong(InputError):  # noqa: N818  it reads as what happened
 
     def __init__(self, tokens: int, allowed: int) -> None:
         super().__init__(
-            f"This persona takes {tokens:,} tokens and {allowed:,} fit. "
-            "Shorten what it is about, or leave out some facts."
+            N_(
+                "This persona takes {tokens} tokens and {allowed} fit. "
+                "Shorten what it is about, or leave out some facts."
+            ),
+            tokens=tokens,
+            allowed=allowed,
         )
         self.tokens = tokens
         self.allowed = allowed
@@ -62,21 +82,25 @@ class NameTaken(InputError):  # noqa: N818
     """A server, or a person, has a persona of that name already."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"There is a persona called {name} already. Choose another name, or edit that one.")
+        super().__init__(
+            N_("There is a persona called {name} already. Choose another name, or edit that one."), name=name
+        )
 
 
 class PersonaGone(InputError):  # noqa: N818
     """A persona was deleted since it was chosen."""
 
     def __init__(self) -> None:
-        super().__init__("That persona is not there any more. `/persona list` shows who is.")
+        super().__init__(N_("That persona is not there any more. `/persona list` shows who is."))
 
 
 class AgeRestricted(InputError):  # noqa: N818
     """An age-restricted persona is wanted where Discord does not ask for people's age."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"{name} only talks in channels that are age-restricted in Discord's channel settings.")
+        super().__init__(
+            N_("{name} only talks in channels that are age-restricted in Discord's channel settings."), name=name
+        )
 
 
 class CardRefused(InputError):  # noqa: N818
@@ -103,28 +127,30 @@ class EngineBusy(CannotAnswer):
     """The bounded queue in front of the model is full."""
 
     def __init__(self) -> None:
-        super().__init__("I am talking to a lot of people right now. Please try again in a moment.")
+        super().__init__(N_("I am talking to a lot of people right now. Please try again in a moment."))
 
 
 class EngineResting(CannotAnswer):
     """The model was let go of, to make room for a retraining."""
 
     def __init__(self) -> None:
-        super().__init__("I am learning right now and cannot talk meanwhile. Please come back later.")
+        super().__init__(N_("I am learning right now and cannot talk meanwhile. Please come back later."))
 
 
 class ReplyTimeout(CannotAnswer):
     """The deadline passed before the reply was there."""
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(f"I could not find an answer within {seconds:g} seconds. Please try again.")
+        super().__init__(
+            N_("I could not find an answer within {seconds} seconds. Please try again."), seconds=f"{seconds:g}"
+        )
 
 
 class EngineFailed(CannotAnswer):
     """The model thread failed on this reply, or is gone."""
 
     def __init__(self) -> None:
-        super().__init__("Something went wrong while I was thinking. Please try again.")
+        super().__init__(N_("Something went wrong while I was thinking. Please try again."))
 
 
 class Filtered(CannotAnswer):
@@ -139,7 +165,7 @@ class Stopped(CannotAnswer):
     """Somebody ended the reply before there was a word of it, or took the question back. Nothing is said."""
 
     def __init__(self) -> None:
-        super().__init__("Stopped.")
+        super().__init__(N_("Stopped."))
 
 
 class CannotStart(PersonaChatError):  # noqa: N818

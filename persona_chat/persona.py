@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from persona_chat.errors import InputError
 from persona_chat.heard import encodable
+from persona_chat.language import _
 
 NAME_CHARACTERS = 80
 ABOUT_CHARACTERS = 4000
@@ -56,22 +57,25 @@ def make_persona(
     about, greeting = _lines(about), _lines(greeting)
     kept = tuple(fact for fact in (" ".join(encodable(fact).split()) for fact in facts) if fact)
     if not _shows(name):
-        raise InputError("A persona needs a name that can be read.")
+        raise InputError(_("A persona needs a name that can be read."))
     if len(name) > NAME_CHARACTERS:
-        raise InputError(f"The name has {len(name)} characters; {NAME_CHARACTERS} are allowed.")
+        raise _too_long(_("The name has {number} characters; {allowed} are allowed."), len(name), NAME_CHARACTERS)
     if not about and not kept:
-        raise InputError("Say something about the persona: in `about`, as facts, or both.")
+        raise InputError(_("Say something about the persona: in `about`, as facts, or both."))
     if len(about) > ABOUT_CHARACTERS:
-        raise InputError(f"`about` has {len(about):,} characters; {ABOUT_CHARACTERS:,} are allowed.")
+        raise _too_long(_("`about` has {number} characters; {allowed} are allowed."), len(about), ABOUT_CHARACTERS)
     if len(kept) > FACTS:
-        raise InputError(f"There are {len(kept):,} facts; {FACTS} are allowed.")
-    for number, fact in enumerate(kept, 1):
+        raise _too_long(_("There are {number} facts; {allowed} are allowed."), len(kept), FACTS)
+    for which, fact in enumerate(kept, 1):
         if len(fact) > FACT_CHARACTERS:
-            raise InputError(f"Fact {number} has {len(fact)} characters; {FACT_CHARACTERS} are allowed.")
+            text = _("Fact {which} has {number} characters; {allowed} are allowed.")
+            raise _too_long(text, len(fact), FACT_CHARACTERS, which=which)
     if (characters := len("\n".join(kept))) > FACTS_CHARACTERS:
-        raise InputError(f"The facts have {characters:,} characters together; {FACTS_CHARACTERS:,} are allowed.")
+        text = _("The facts have {number} characters together; {allowed} are allowed.")
+        raise _too_long(text, characters, FACTS_CHARACTERS)
     if len(greeting) > GREETING_CHARACTERS:
-        raise InputError(f"The greeting has {len(greeting):,} characters; {GREETING_CHARACTERS:,} are allowed.")
+        text = _("The greeting has {number} characters; {allowed} are allowed.")
+        raise _too_long(text, len(greeting), GREETING_CHARACTERS)
     return Persona(name, about, kept, greeting, age_restricted, checked_avatar(avatar_url))
 
 
@@ -79,10 +83,15 @@ def checked_avatar(address: str) -> str:
     """Return the address of a picture, trimmed; empty for none. Raises InputError that says what to change."""
     address = address.strip()
     if len(address) > AVATAR_CHARACTERS:
-        raise InputError(f"The picture's address has {len(address):,} characters; {AVATAR_CHARACTERS} are allowed.")
+        text = _("The picture's address has {number} characters; {allowed} are allowed.")
+        raise _too_long(text, len(address), AVATAR_CHARACTERS)
     if address and not _leads_somewhere(address):
-        raise InputError("The picture must be the address of an image that everybody can open: `https://…`.")
+        raise InputError(_("The picture must be the address of an image that everybody can open: `https://…`."))
     return address
+
+
+def _too_long(text: str, has: int, allowed: int, **more: int) -> InputError:
+    return InputError(text, number=has, allowed=allowed, **more)
 
 
 def _leads_somewhere(address: str) -> bool:

@@ -22,6 +22,7 @@ from persona_chat.bases import EMBEDDED, same_base
 from persona_chat.engine.reply import ReplyEngine
 from persona_chat.errors import AdapterRefused, DataFolderUnusable, EngineFailed, InputError, trace
 from persona_chat.fit import check_whole
+from persona_chat.language import _
 from persona_chat.store.database import DATABASE, DEMO_DATABASE, default_url
 from persona_chat.store.services import look
 from persona_chat.store.store import Store
@@ -166,7 +167,7 @@ class Registry:
                 return move.adapter
         first = unchosen(self.base)
         if not moves or len(moves) == _REMEMBERED or first == moves[0].adapter:
-            raise InputError("No other adapter was in service before this one.")
+            raise InputError(_("No other adapter was in service before this one."))
         return first
 
 
@@ -174,7 +175,9 @@ def check_name(name: str) -> str:
     """Return the name, if an adapter may have it. Raises InputError, also for the names that mean something else."""
     if _NAME.fullmatch(name) is None:
         raise InputError(
-            f"{name!r} cannot be an adapter's name: up to 64 of a-z, 0-9, `.`, `_` and `-`, a letter or digit first."
+            _(
+                "{name} cannot be an adapter's name: up to 64 of a-z, 0-9, `.`, `_` and `-`, a letter or digit first."
+            ).format(name=repr(name))
         )
     if name in (SHIPPED_NAME, NONE):
         raise InputError(f"{name!r} is taken: it means {'the shipped adapter' if name != NONE else 'no adapter'}.")
@@ -185,7 +188,9 @@ def kept_folder(name: str, data_dir: Path) -> Path:
     """Return the folder of the registry's adapter of this name. Raises InputError when there is none."""
     folder = adapters.SHIPPED if name == SHIPPED_NAME else adapters_folder(data_dir) / check_name(name)
     if not (folder / CARD).is_file() or folder.is_symlink():
-        raise InputError(f"There is no adapter {name}. `persona-chat adapters list` shows those that are there.")
+        raise InputError(
+            _("There is no adapter {name}. `persona-chat adapters list` shows those that are there.").format(name=name)
+        )
     return folder
 
 

@@ -10,13 +10,14 @@ from persona_chat.dialogue import Speaker, Turn
 from persona_chat.engine.reply import Prompt, ReplyRequest
 from persona_chat.errors import InputError, PersonaGone
 from persona_chat.heard import encodable
+from persona_chat.language import N_, _, grouped
 from persona_chat.place import Place
 from persona_chat.redrawing import warmed
 from persona_chat.settings import Settings
 from persona_chat.store.answers import Answer
 from persona_chat.store.store import Store
 
-NOT_MINE = "That is no reply of mine that I remember."
+NOT_MINE = N_("That is no reply of mine that I remember.")
 
 LONGEST = 1500
 """Characters of a reply that somebody writes instead."""
@@ -34,7 +35,7 @@ class Rework:
         """Return the answer. Raises InputError when there is none."""
         answer = await asyncio.to_thread(self._store.answers.find, message_id)
         if answer is None:
-            raise InputError(NOT_MINE)
+            raise InputError(_(NOT_MINE))
         return answer
 
     async def sent_as(self, message_id: int) -> Answer | None:
@@ -90,9 +91,10 @@ class Rework:
         """Keep other words as a version of the answer, written by a person. Raises InputError."""
         words = " ".join(encodable(text).split())
         if not words:
-            raise InputError("A reply needs words. To take it away, delete it.")
+            raise InputError(_("A reply needs words. To take it away, delete it."))
         if len(words) > LONGEST:
-            raise InputError(f"That has {len(words):,} characters; {LONGEST:,} are allowed.")
+            text = _("That has {number} characters; {allowed} are allowed.")
+            raise InputError(text.format(number=grouped(len(words)), allowed=grouped(LONGEST)))
         answer = await self.find(message_id)
         add, revision_id = self._store.answers.add, answer.version.revision_id
         await asyncio.to_thread(add, answer.message_id, revision_id, words, None, {"edited_by": by})
@@ -141,7 +143,7 @@ class Rework:
         """
         seated, past = await asyncio.to_thread(self._store.talk, place, self._settings.history_turns, guest_id)
         if seated is None:
-            raise InputError("Nobody talks here. Set a persona with `/persona set`.")
+            raise InputError(_("Nobody talks here. Set a persona with `/persona set`."))
         request = self._chat.request(seated.persona, (*past, Turn(Speaker.A, "…")), place)
         return await self._chat.prompt(request), len(past)
 

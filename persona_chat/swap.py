@@ -6,11 +6,12 @@ from pathlib import Path
 
 from persona_chat.engine.reply import ReplyEngine
 from persona_chat.errors import AdapterRefused, EngineFailed, InputError
+from persona_chat.language import N_, _
 from persona_chat.registry import Registry, find_adapter
 from persona_chat.serving import Serving
 from persona_chat.settings import Settings
 
-PINNED = (
+PINNED = N_(
     "PERSONA_CHAT_ADAPTER says which adapter serves, whatever is chosen here. Take it out of the settings and start "
     "again to choose."
 )
@@ -64,7 +65,7 @@ class Swap:
     def _choosable(self) -> Serving:
         serving = self.serving()
         if not serving.followed:
-            raise InputError(PINNED)
+            raise InputError(_(PINNED))
         return serving
 
     async def _take(self, folder: Path | None) -> None:

@@ -11,13 +11,20 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Validatio
 
 from persona_chat.errors import CardRefused
 from persona_chat.heard import encodable
+from persona_chat.language import N_, _
 
 # A list of 100,000 wrong items would make as many errors, and one is all that is said.
 _Texts = Annotated[tuple[Annotated[str, BeforeValidator(lambda value: _whole(value))], ...], FailFast()]
 _Text = Annotated[str, BeforeValidator(lambda value: _whole(value))]
 _Object = dict[str, Any]
 
-_KINDS = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "nothing"}
+_KINDS = {
+    dict: N_("an object"),
+    list: N_("a list"),
+    str: N_("text"),
+    bool: N_("true or false"),
+    type(None): N_("nothing"),
+}
 _WANTED = {"string_type": "text", "tuple_type": "a list", "dict_type": "an object", "model_type": "an object"}
 
 
@@ -56,10 +63,12 @@ class Card(BaseModel):
 def make_card(document: object) -> Card:
     """Make a card of a parsed JSON document, or raise CardRefused that names the field."""
     if not isinstance(document, dict):
-        raise CardRefused(f"A card is a JSON object, and this is {_kind(document)}. Export it again as JSON or PNG.")
+        text = _("A card is a JSON object, and this is {found}. Export it again as JSON or PNG.")
+        raise CardRefused(text.format(found=_kind(document)))
     data = document.get("data")
     if "spec" in document and not isinstance(data, dict):
-        raise CardRefused(f"`data` must be an object, found {_kind(data)}. Export the card again.")
+        text = _("`data` must be an object, found {found}. Export the card again.")
+        raise CardRefused(text.format(found=_kind(data)))
     fields = data if isinstance(data, dict) else document
     # Null is how several editors write an empty field.
     known = {name: fields[name] for name in Card.model_fields if fields.get(name) is not None}
@@ -68,7 +77,9 @@ def make_card(document: object) -> Card:
     except ValidationError as error:
         raise CardRefused(_said(error)) from None
     if not card.name.strip():
-        raise CardRefused("There is no `name` in it. Is it a character card? Give the character a name and export it.")
+        raise CardRefused(
+            _("There is no `name` in it. Is it a character card? Give the character a name and export it.")
+        )
     return card
 
 
@@ -80,11 +91,14 @@ def _said(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_context=False)[0]
     field, *items = first["loc"]
     if field == "character_book" and items:
-        return "`entries` in `character_book` must be a list. Take the lorebook out of the card, or export it again."
-    where = f"Item {items[0] + 1} of `{field}`" if items and isinstance(items[0], int) else f"`{field}`"
-    wanted = _WANTED.get(first["type"], "something else")
-    return f"{where} must be {wanted}, found {_kind(first['input'])}. Correct it, or export the card again."
+        return _("`entries` in `character_book` must be a list. Take the lorebook out of the card, or export it again.")
+    where = f"`{field}`"
+    if items and isinstance(items[0], int):
+        where = _("Item {number} of `{field}`").format(number=items[0] + 1, field=field)
+    wanted = _(_WANTED.get(first["type"], N_("something else")))
+    text = _("{where} must be {wanted}, found {found}. Correct it, or export the card again.")
+    return text.format(where=where, wanted=wanted, found=_kind(first["input"]))
 
 
 def _kind(value: object) -> str:
-    return _KINDS.get(type(value), "a number")
+    return _(_KINDS.get(type(value), N_("a number")))

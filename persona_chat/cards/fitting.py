@@ -16,6 +16,7 @@ from persona_chat.cards.telling import Told, tell
 from persona_chat.cards.verbs import is_third, second
 from persona_chat.cards.voice import Speaker, find_pronoun
 from persona_chat.errors import CardRefused, InputError
+from persona_chat.language import _
 from persona_chat.persona import (
     FACTS_CHARACTERS,
     GREETING_CHARACTERS,
@@ -78,7 +79,8 @@ def fit(card: Card, *, facts: int = FACTS_KEPT) -> Fitted:
     about = shortened("\n".join(dict.fromkeys(told.about)), ABOUT_KEPT)
     if not kept and not about:
         if not greeting:
-            raise CardRefused(f"The card says nothing about {name}. Write a description into it, and export it again.")
+            text = _("The card says nothing about {name}. Write a description into it, and export it again.")
+            raise CardRefused(text.format(name=name))
         kept = [f"My name is {name}."]
     left_out = not_said(told, too_many=too_many, about=about) + _cut_off(card, greeting) + left_out
     try:
@@ -89,9 +91,12 @@ def fit(card: Card, *, facts: int = FACTS_KEPT) -> Fitted:
 
 
 def _cut_off(card: Card, greeting: str) -> list[str]:
-    fields = (("description", card.description), ("personality", card.personality))
-    ends = [f"the end of the {field}, which is very long" for field, text in fields if len(text) > READ_CHARACTERS]
-    return ends + (["the end of the greeting"] if greeting.endswith("…") and "…" not in card.first_mes[-3:] else [])
+    fields = (
+        (_("the end of the description, which is very long"), card.description),
+        (_("the end of the personality, which is very long"), card.personality),
+    )
+    ends = [said for said, text in fields if len(text) > READ_CHARACTERS]
+    return ends + ([_("the end of the greeting")] if greeting.endswith("…") and "…" not in card.first_mes[-3:] else [])
 
 
 def _told(card: Card, name: str) -> Told:
@@ -131,7 +136,7 @@ def _name(card: Card) -> str:
     try:
         return make_persona(name, "x").name
     except InputError:
-        raise CardRefused("The name in the card cannot be read. Give the character a name and export it.") from None
+        raise CardRefused(_("The name in the card cannot be read. Give the character a name and export it.")) from None
 
 
 def _names(card: Card, name: str) -> tuple[str, ...]:

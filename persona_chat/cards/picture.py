@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from PIL import Image, ImageDraw, ImageFont, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from persona_chat.errors import CardRefused
+from persona_chat.language import _, grouped
 
 # Drawn at this size a PNG has at most 4 MB, so that with its card it stays below what is read again.
 SIDE = 1024
@@ -35,13 +36,19 @@ def png_of(picture: bytes | None, *, name: str, texts: Mapping[str, str]) -> byt
 
 def _opened(picture: bytes) -> Image.Image:
     if len(picture) > FILE_BYTES:
-        raise CardRefused(f"The picture has {len(picture) / 1e6:.1f} MB; {FILE_BYTES // 1_000_000} MB are allowed.")
+        text = _("The picture has {has} MB; {allowed} MB are allowed.")
+        raise CardRefused(text.format(has=grouped(len(picture) / 1e6, 1), allowed=FILE_BYTES // 1_000_000))
     try:
         with Image.open(io.BytesIO(picture), formats=("PNG", "JPEG", "WEBP", "GIF")) as opened:
             if opened.width * opened.height > MOST_PIXELS:
                 raise CardRefused(
-                    f"The picture has {opened.width:,} × {opened.height:,} pixels; "
-                    f"{MOST_PIXELS // 1_000_000} million are allowed. Make it smaller."
+                    _(
+                        "The picture has {width} × {height} pixels; {allowed} million are allowed. Make it smaller."
+                    ).format(
+                        width=grouped(opened.width),
+                        height=grouped(opened.height),
+                        allowed=MOST_PIXELS // 1_000_000,
+                    )
                 )
             mode = "RGBA" if opened.has_transparency_data else "RGB"
             pixels = ImageOps.exif_transpose(opened.convert(mode))
@@ -55,7 +62,7 @@ def _opened(picture: bytes) -> Image.Image:
         zlib.error,
         Image.DecompressionBombError,
     ):
-        raise CardRefused("This picture cannot be read. Give a PNG, JPEG, WebP or GIF.") from None
+        raise CardRefused(_("This picture cannot be read. Give a PNG, JPEG, WebP or GIF.")) from None
     pixels.thumbnail((SIDE, SIDE))
     # A new picture: the opened one's comments, position and the like stay behind.
     bare = Image.new(pixels.mode, pixels.size)

@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterator
 
 from persona_chat.errors import CardRefused
+from persona_chat.language import _
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 KEYWORDS = ("ccv3", "chara")
@@ -33,14 +34,17 @@ def card_text(data: bytes, *, at_most: int) -> bytes:
         if keyword in found:
             return _text(data, *found[keyword], at_most)
     raise CardRefused(
-        "This picture carries no card; sites that convert pictures drop it. Take the original PNG, or the card as JSON."
+        _(
+            "This picture carries no card; sites that convert pictures drop it. "
+            "Take the original PNG, or the card as JSON."
+        )
     )
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     """Yield each chunk's type and where its data starts and ends; stop at the end or where the file is cut off."""
     at = len(SIGNATURE)
-    for _ in range(_CHUNKS):
+    for _number in range(_CHUNKS):
         start = at + 8
         end = start + int.from_bytes(data[at : at + 4], "big")
         kind = data[at + 4 : start]
@@ -48,14 +52,14 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
             return
         yield kind, start, end
         at = end + 4
-    raise CardRefused("This PNG is made of far too many pieces. Save the picture again, with its card.")
+    raise CardRefused(_("This PNG is made of far too many pieces. Save the picture again, with its card."))
 
 
 def _text(data: bytes, kind: bytes, start: int, end: int, at_most: int) -> bytes:
     if end - start > at_most + 200:
-        raise CardRefused("The card in this picture is too long. Export it without its lorebook.")
+        raise CardRefused(_("The card in this picture is too long. Export it without its lorebook."))
     if zlib.crc32(data[start - 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
-        raise CardRefused("The card in this picture is damaged. Download or export it again.")
+        raise CardRefused(_("The card in this picture is damaged. Download or export it again."))
     content = data[start:end].partition(b"\0")[2]
     if kind == b"tEXt":
         return content
@@ -71,7 +75,7 @@ def _inflated(packed: bytes, at_most: int) -> bytes:
     try:
         text = unpacking.decompress(packed, at_most + 1)
     except zlib.error:
-        raise CardRefused("The card in this picture is damaged. Download or export it again.") from None
+        raise CardRefused(_("The card in this picture is damaged. Download or export it again.")) from None
     if len(text) > at_most:
-        raise CardRefused("The card in this picture is too long. Export it without its lorebook.")
+        raise CardRefused(_("The card in this picture is too long. Export it without its lorebook."))
     return text

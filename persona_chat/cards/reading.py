@@ -11,6 +11,7 @@ import re
 from persona_chat.cards.card import Card, make_card
 from persona_chat.cards.png import SIGNATURE, card_text
 from persona_chat.errors import CardRefused
+from persona_chat.language import N_, _, grouped
 
 FILE_BYTES = 8_000_000
 JSON_BYTES = 1_000_000
@@ -25,10 +26,10 @@ _STRING = re.compile(rb'"(?:[^"\\]++|\\.?)*+(?:"|\Z)', re.DOTALL)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 _OTHER_FILES = (
-    (b"\xff\xd8\xff", "a JPEG picture, which carries no card"),
-    (b"RIFF", "a WebP picture, which carries no card"),
-    (b"GIF8", "a GIF picture, which carries no card"),
-    (b"PK\x03\x04", "an archive (CHARX or ZIP)"),
+    (b"\xff\xd8\xff", N_("a JPEG picture, which carries no card")),
+    (b"RIFF", N_("a WebP picture, which carries no card")),
+    (b"GIF8", N_("a GIF picture, which carries no card")),
+    (b"PK\x03\x04", N_("an archive (CHARX or ZIP)")),
 )
 
 
@@ -38,13 +39,15 @@ def read_card(data: bytes) -> Card:
     Raises CardRefused, within 50 ms and 50 MB, that says what is wrong and what to do.
     """
     if len(data) > FILE_BYTES:
-        raise CardRefused(f"The file has {len(data) / 1e6:.1f} MB; {FILE_BYTES // 1_000_000} MB are allowed.")
+        text = _("The file has {has} MB; {allowed} MB are allowed.")
+        raise CardRefused(text.format(has=grouped(len(data) / 1e6, 1), allowed=FILE_BYTES // 1_000_000))
     if data.startswith(SIGNATURE):
         # Base64 is a third longer; line breaks are allowed in it.
         return _read_json(_unpacked(card_text(data, at_most=JSON_BYTES * 3 // 2)))
     for start, what in _OTHER_FILES:
         if data.startswith(start):
-            raise CardRefused(f"This is {what}. Take the original PNG, or export the character as PNG or JSON.")
+            text = _("This is {what}. Take the original PNG, or export the character as PNG or JSON.")
+            raise CardRefused(text.format(what=_(what)))
     return _read_json(data)
 
 
@@ -57,33 +60,36 @@ def _unpacked(text: bytes) -> bytes:
     try:
         return base64.b64decode(packed + b"=" * (-len(packed) % 4), validate=True)
     except (binascii.Error, ValueError):
-        raise CardRefused("The card in this picture is damaged (not base64). Export the character again.") from None
+        raise CardRefused(_("The card in this picture is damaged (not base64). Export the character again.")) from None
 
 
 def _read_json(data: bytes) -> Card:
     if len(data) > JSON_BYTES:
         raise CardRefused(
-            f"The card's text has {len(data) / 1e6:.1f} MB; {JSON_BYTES // 1_000_000} MB is allowed. "
-            "Export it without its lorebook."
+            _("The card's text has {has} MB; {allowed} MB is allowed. Export it without its lorebook.").format(
+                has=grouped(len(data) / 1e6, 1), allowed=JSON_BYTES // 1_000_000
+            )
         )
     _check_structure(data)
     try:
         document = json.loads(data.decode("utf-8-sig"))
     except UnicodeDecodeError:
-        raise CardRefused("The card is not UTF-8 text. Save it as UTF-8, or export it again.") from None
+        raise CardRefused(_("The card is not UTF-8 text. Save it as UTF-8, or export it again.")) from None
     except json.JSONDecodeError as error:
-        raise CardRefused(f"This is not a card: no PNG, and no JSON (line {error.lineno}). Export it again.") from None
+        words = _("This is not a card: no PNG, and no JSON (line {line}). Export it again.")
+        raise CardRefused(words.format(line=error.lineno)) from None
     except ValueError:
-        raise CardRefused("There is a number in it with thousands of digits. Export the card again.") from None
+        raise CardRefused(_("There is a number in it with thousands of digits. Export the card again.")) from None
     return make_card(document)
 
 
 def _check_structure(data: bytes) -> None:
     """Refuse what is nested too deep or has too many parts, before the parser makes objects of it."""
     if data.count(b'"') > _QUOTES or data.count(b"[") + data.count(b"{") > _BRACKETS:
-        raise CardRefused("The card has far too many parts. Export it without its lorebook and extensions.")
+        raise CardRefused(_("The card has far too many parts. Export it without its lorebook and extensions."))
     depth = 0
     for bracket in _STRING.sub(b"", data).translate(None, _NOT_BRACKETS):
         depth += 1 if bracket in b"[{" else -1
         if depth > JSON_DEPTH:
-            raise CardRefused(f"The card is nested more than {JSON_DEPTH} deep. Export it without its extensions.")
+            text = _("The card is nested more than {depth} deep. Export it without its extensions.")
+            raise CardRefused(text.format(depth=JSON_DEPTH))

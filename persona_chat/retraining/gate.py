@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from persona_chat.language import N_
+
 Metrics = Mapping[str, Any]
 """By name what the evaluator measured: `{"value": …, "low": …, "high": …}`."""
 
@@ -72,26 +74,26 @@ def _least(metric: str, called: str, bound: Callable[[float, Bounds], float], **
 
 
 _RULES = (
-    _most("perplexity", "perplexity", lambda now, b: now * b.perplexity_ratio, share=False),
-    _least("persona_gain", "persona gain", lambda now, b: now * b.persona_gain_ratio, share=False),
-    _most("protocol_errors", "protocol errors", lambda now, b: max(now, b.protocol_errors)),
-    _most("repeated_4grams", "repeated phrases", lambda now, b: max(now, b.repeated_4grams)),
+    _most("perplexity", N_("perplexity"), lambda now, b: now * b.perplexity_ratio, share=False),
+    _least("persona_gain", N_("persona gain"), lambda now, b: now * b.persona_gain_ratio, share=False),
+    _most("protocol_errors", N_("protocol errors"), lambda now, b: max(now, b.protocol_errors)),
+    _most("repeated_4grams", N_("repeated phrases"), lambda now, b: max(now, b.repeated_4grams)),
     _most(
         f"{YARDSTICK}perplexity",
-        "perplexity on our dialogues",
+        N_("perplexity on our dialogues"),
         lambda now, b: now * b.yardstick_perplexity_ratio,
         share=False,
         always=False,
     ),
     _least(
         f"{YARDSTICK}persona_gain",
-        "persona gain on our dialogues",
+        N_("persona gain on our dialogues"),
         lambda now, b: now * b.persona_gain_ratio,
         share=False,
         always=False,
     ),
-    _least("swap_accuracy", "persona swaps", lambda now, b: now - b.accuracy_loss, always=False),
-    _least("fact_accuracy", "facts", lambda now, b: now - b.accuracy_loss, always=False),
+    _least("swap_accuracy", N_("persona swaps"), lambda now, b: now - b.accuracy_loss, always=False),
+    _least("fact_accuracy", N_("facts"), lambda now, b: now - b.accuracy_loss, always=False),
 )
 
 

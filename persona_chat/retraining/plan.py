@@ -12,6 +12,7 @@ from pathlib import Path
 from persona_chat.bases import EMBEDDED, config_of
 from persona_chat.errors import AdapterRefused, InputError
 from persona_chat.fit import check_whole
+from persona_chat.language import _, grouped
 from persona_chat.retraining.yardstick import own_dialogues
 from persona_chat.serving import Serving
 from persona_chat.settings import Settings
@@ -128,21 +129,29 @@ def make_plan(
 def describe(plan: Plan) -> list[str]:
     """Say in a few lines what the plan is."""
     learns = ", ".join(_counted(source) for source in plan.sources)
-    most = f", at most {plan.row_limit:,} of each" if plan.row_limit is not None else ""
-    served = plan.serving.name or ("the plain base" if plan.serving.folder is None else plan.serving.folder.name)
-    begins = f"beginning from {served}" if plan.init is not None else "beginning afresh"
-    needs, free = f"{plan.needed / 1e9:.1f} GB", f"{plan.machine.free / 1e9:.1f} GB"
+    most = ""
+    if plan.row_limit is not None:
+        most = _(", at most {number} of each").format(number=grouped(plan.row_limit))
+    served = plan.serving.name or (_("the plain base") if plan.serving.folder is None else plan.serving.folder.name)
+    begins = _("beginning from {adapter}").format(adapter=served) if plan.init is not None else _("beginning afresh")
+    needs, free = f"{grouped(plan.needed / 1e9, 1)} GB", f"{grouped(plan.machine.free / 1e9, 1)} GB"
     lines = [
-        f"Learns from: {learns}{most}.",
-        f"{plan.steps} steps of {ROWS_A_STEP} rows, {begins}, on the base {plan.base}.",
-        f"Then it is compared with {served} on up to {plan.judged_rows} rows that neither learned from, and takes "
-        "its place only if it is as good.",
-        f"It takes about {spoken_time(plan.seconds)} and {needs} of memory; {free} are free.",
+        _("Learns from: {sources}.").format(sources=f"{learns}{most}"),
+        _("{steps} steps of {rows} rows, {begins}, on the base {base}.").format(
+            steps=plan.steps, rows=ROWS_A_STEP, begins=begins, base=plan.base
+        ),
+        _(
+            "Then it is compared with {adapter} on up to {rows} rows that neither learned from, and takes "
+            "its place only if it is as good."
+        ).format(adapter=served, rows=plan.judged_rows),
+        _("It takes about {time} and {needs} of memory; {free} are free.").format(
+            time=spoken_time(plan.seconds), needs=needs, free=free
+        ),
     ]
     if plan.pauses:
-        lines.append("Replies pause meanwhile.")
+        lines.append(_("Replies pause meanwhile."))
     if not plan.serving.followed:
-        lines.append("PERSONA_CHAT_ADAPTER says which adapter serves, so the new one will be kept and not used.")
+        lines.append(_("PERSONA_CHAT_ADAPTER says which adapter serves, so the new one will be kept and not used."))
     return lines
 
 
@@ -163,8 +172,10 @@ def _sources(settings: Settings, data: Sequence[str]) -> tuple[Source, ...]:
         addresses += [str(path) for path in found if path.name.lower().endswith(_ENDINGS) and path.is_file()]
     if not addresses:
         raise InputError(
-            f"There is nothing to learn from. Put .jsonl files into {folder}, or name data sets in "
-            "PERSONA_CHAT_TRAINING_DATA."
+            _(
+                "There is nothing to learn from. Put .jsonl files into {folder}, or name data sets in "
+                "PERSONA_CHAT_TRAINING_DATA."
+            ).format(folder=folder)
         )
     return tuple(_source(address) for address in dict.fromkeys(addresses))
 
@@ -173,10 +184,12 @@ def _source(address: str) -> Source:
     path = Path(address).expanduser().absolute()
     if not path.is_file():
         if path.exists() or not _HUB_ID.fullmatch(address):
-            raise InputError(f"{address}: there is no such file, and a hub data set is called owner/name.")
+            text = _("{address}: there is no such file, and a hub data set is called owner/name.")
+            raise InputError(text.format(address=address))
         return Source(address, address, None)
     if not path.name.lower().endswith(_ENDINGS):
-        raise InputError(f"{path.name}: only {', '.join(_ENDINGS)} files are read.")
+        text = _("{file}: only {kinds} files are read.")
+        raise InputError(text.format(file=path.name, kinds=", ".join(_ENDINGS)))
     return Source(str(path), path.name, _count(path))
 
 
@@ -193,11 +206,14 @@ def _count(path: Path) -> int | None:
         with gzip.open(path) if name.endswith(".gz") else path.open("rb") as lines:
             return sum(1 for line in lines if line.strip())
     except (OSError, EOFError, UnicodeDecodeError, csv.Error):
-        raise InputError(f"{path.name}: cannot be read as a {path.suffix} file.") from None
+        text = _("{file}: cannot be read as a {kind} file.")
+        raise InputError(text.format(file=path.name, kind=path.suffix)) from None
 
 
 def _counted(source: Source) -> str:
-    return source.called if source.rows is None else f"{source.called} ({source.rows:,} rows)"
+    if source.rows is None:
+        return source.called
+    return _("{source} ({rows} rows)").format(source=source.called, rows=grouped(source.rows))
 
 
 def _begins_from(serving: Serving, base: str) -> Path | None:
@@ -226,16 +242,18 @@ def _parameters(base: str) -> int:
 
 def _check(plan: Plan, served: int, *, can_pause: bool) -> None:
     if plan.rows is not None and plan.rows < FEWEST_ROWS:
-        raise InputError(f"{plan.rows} rows are too few to learn from; at least {FEWEST_ROWS} are needed.")
+        text = _("{rows} rows are too few to learn from; at least {needed} are needed.")
+        raise InputError(text.format(rows=plan.rows, needed=FEWEST_ROWS))
     if plan.fits or (plan.pauses and plan.needed <= plan.machine.free + served):
         return
-    short = (
-        f"There is no room for it: it needs about {plan.needed / 1e9:.1f} GB of memory, and "
-        f"{plan.machine.free / 1e9:.1f} GB are free."
+    short = _("There is no room for it: it needs about {needed} GB of memory, and {free} GB are free.").format(
+        needed=grouped(plan.needed / 1e9, 1), free=grouped(plan.machine.free / 1e9, 1)
     )
     if can_pause and not plan.pauses and plan.needed <= plan.machine.free + served:
-        raise InputError(
-            f"{short} Replies could pause meanwhile, which makes room: set PERSONA_CHAT_RETRAIN_PAUSE_REPLIES=true "
+        pause = _(
+            "Replies could pause meanwhile, which makes room: set PERSONA_CHAT_RETRAIN_PAUSE_REPLIES=true "
             "and start again."
         )
-    raise InputError(f"{short} Stop what else runs on this machine, or use a smaller PERSONA_CHAT_BASE.")
+        raise InputError(f"{short} {pause}")
+    stop = _("Stop what else runs on this machine, or use a smaller PERSONA_CHAT_BASE.")
+    raise InputError(f"{short} {stop}")

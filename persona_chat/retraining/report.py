@@ -1,5 +1,6 @@
 """How a job is told to people, in plain lines: how far it is, how it compares, how it ended."""
 
+from persona_chat.language import N_, _, grouped
 from persona_chat.retraining.gate import Bounds, Line, judge, shown
 from persona_chat.retraining.plan import spoken_time
 from persona_chat.store.jobs import Job, State
@@ -7,37 +8,38 @@ from persona_chat.store.jobs import Job, State
 BAR_CELLS = 20
 
 _STATES = {
-    State.TRAINING: "learning",
-    State.EVALUATING: "comparing",
-    State.PROMOTING: "putting the new adapter in service",
-    State.PROMOTED: "in service",
-    State.PARKED: "parked",
-    State.CANCELLED: "cancelled",
-    State.FAILED: "failed",
-    State.INTERRUPTED: "interrupted",
+    State.TRAINING: N_("learning"),
+    State.EVALUATING: N_("comparing"),
+    State.PROMOTING: N_("putting the new adapter in service"),
+    State.PROMOTED: N_("in service"),
+    State.PARKED: N_("parked"),
+    State.CANCELLED: N_("cancelled"),
+    State.FAILED: N_("failed"),
+    State.INTERRUPTED: N_("interrupted"),
 }
 
 
 def standing(job: Job) -> str:
     """Say in a word or two where a job stands."""
-    return _STATES[job.state]
+    return _(_STATES[job.state])
 
 
 def progress(job: Job) -> str:
     """Say in a line how far a job is that is under way."""
     if job.cancel_asked:
-        return "Cancelling…"
+        return _("Cancelling…")
     if job.state is State.EVALUATING:
-        return f"Learned. Comparing it with {in_service(job)}…"
+        return _("Learned. Comparing it with {adapter}…").format(adapter=in_service(job))
     if job.state is State.PROMOTING:
-        return "It passed. Putting it in service…"
+        return _("It passed. Putting it in service…")
     if not job.step:
-        return "Getting ready…"
-    parts = [f"step {job.step} of {job.order.steps}"]
+        return _("Getting ready…")
+    parts = [_("step {step} of {steps}").format(step=job.step, steps=job.order.steps)]
     if job.loss is not None:
-        parts.append(f"loss {job.loss:.2f}")
+        parts.append(_("loss {loss}").format(loss=grouped(job.loss, 2)))
     if job.seconds_left is not None:
-        parts.append(f"about {spoken_time(job.seconds_left)} left, then it is compared")
+        left = _("about {time} left, then it is compared")
+        parts.append(left.format(time=spoken_time(job.seconds_left)))
     return f"{bar(job.step / job.order.steps)} {' · '.join(parts)}"
 
 
@@ -57,30 +59,32 @@ def card(job: Job) -> list[str]:
 
 def outcome(job: Job, use: str = "persona-chat adapters use") -> str:
     """Say in a sentence or two how a job ended. `use` is the command that puts an adapter in service."""
-    kept = f" {job.candidate} is kept; `{use} {job.candidate}` would take it all the same."
+    kept = _("{adapter} is kept; `{use} {adapter}` would take it all the same.").format(adapter=job.candidate, use=use)
     reason = f" {job.reason}" if job.reason else ""
     match job.state:
         case State.PROMOTED:
-            return f"In service now: {job.candidate}."
+            return _("In service now: {adapter}.").format(adapter=job.candidate)
         case State.PARKED:
-            return f"Parked.{reason}{kept if job.candidate else ''}"
+            return _("Parked.") + reason + (f" {kept}" if job.candidate else "")
         case State.CANCELLED:
-            return f"Cancelled. {_goes_on(job)}"
+            return _("Cancelled.") + " " + _goes_on(job)
         case State.FAILED:
-            return f"Failed.{reason} {_goes_on(job)}"
+            return _("Failed.") + f"{reason} {_goes_on(job)}"
         case State.INTERRUPTED:
             files = f" Its files are in {job.run_folder}." if job.run_folder and not job.order.channel_id else ""
-            return f"Interrupted.{reason}{files}"
+            return _("Interrupted.") + reason + files
     return progress(job)
 
 
 def in_service(job: Job) -> str:
     """How the adapter is called that served when the job began."""
-    return job.order.in_service or "what is in service"
+    return job.order.in_service or _("what is in service")
 
 
 def _goes_on(job: Job) -> str:
-    return f"{in_service(job).capitalize() if job.order.in_service is None else job.order.in_service} goes on."
+    if job.order.in_service is None:
+        return _("What is in service goes on.")
+    return _("{adapter} goes on.").format(adapter=job.order.in_service)
 
 
 def _line(line: Line) -> str:
@@ -88,5 +92,7 @@ def _line(line: Line) -> str:
     now, new = shown(line.service, line.share), shown(line.candidate, line.share)
     bound = ""
     if line.bound is not None:
-        bound = f" ({'at most' if line.at_most else 'at least'} {shown(line.bound, line.share)})"
-    return f"{mark} {line.metric}: {now} in service, {new} new{bound}"
+        limit = _(" (at most {bound})") if line.at_most else _(" (at least {bound})")
+        bound = limit.format(bound=shown(line.bound, line.share))
+    compared = _("{metric}: {now} in service, {new} new{bound}")
+    return f"{mark} {compared.format(metric=_(line.metric), now=now, new=new, bound=bound)}"

@@ -10,9 +10,11 @@ from persona_chat.engine import base as bases
 from persona_chat.engine.memory import free_bytes
 from persona_chat.engine.reply import ReplyEngine
 from persona_chat.errors import InputError
+from persona_chat.language import _
 from persona_chat.process import this_process
 from persona_chat.registry import Registry
 from persona_chat.retraining.plan import Machine, Plan, make_plan
+from persona_chat.retraining.report import standing
 from persona_chat.retraining.run import Run
 from persona_chat.settings import Settings
 from persona_chat.store.jobs import Job, Order, State
@@ -71,7 +73,7 @@ class Retraining:
         """Return a job. Raises InputError when there is none of this number."""
         job = await asyncio.to_thread(self._store.jobs.find, number)
         if job is None:
-            raise InputError(f"There is no retraining {number}.")
+            raise InputError(_("There is no retraining {number}.").format(number=number))
         return job
 
     async def under_way(self) -> Job | None:
@@ -102,8 +104,11 @@ class Retraining:
         await self.recover()
         if not await asyncio.to_thread(self._store.jobs.ask_to_cancel, number):
             job = await self.find(number)
-            how = "is putting its adapter in service" if job.state.under_way else f"has ended already ({job.state})"
-            raise InputError(f"Retraining {number} {how}, so there is nothing to cancel.")
+            if job.state.under_way:
+                text = _("Retraining {number} is putting its adapter in service, so there is nothing to cancel.")
+            else:
+                text = _("Retraining {number} has ended already ({state}), so there is nothing to cancel.")
+            raise InputError(text.format(number=number, state=standing(job)))
         return await self.find(number)
 
     async def recover(self) -> Job | None:
@@ -172,5 +177,6 @@ class Retraining:
 
 
 def _busy(job: Job | None) -> InputError:
-    called = f"Retraining {job.number}" if job is not None else "A retraining"
-    return InputError(f"{called} is under way, and there is one at a time. Wait for its end, or cancel it.")
+    called = _("Retraining {number}").format(number=job.number) if job is not None else _("A retraining")
+    text = _("{retraining} is under way, and there is one at a time. Wait for its end, or cancel it.")
+    return InputError(text.format(retraining=called))

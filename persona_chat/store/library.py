@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, func, insert, select, tuple_, update
 
 from persona_chat.errors import InputError, NameTaken, PersonaGone
+from persona_chat.language import _
 from persona_chat.persona import Persona
 from persona_chat.place import Scope, Spot
 from persona_chat.store.tables import Personas, Revisions
@@ -113,7 +114,8 @@ class Library:
             query = select(Revisions).where(Revisions.persona_id == persona_id, Revisions.number == number)
             row = connection.execute(query).one_or_none()
             if row is None:
-                raise InputError(f"There is no revision {number}. `/persona history` shows which there are.")
+                text = _("There is no revision {number}. `/persona history` shows which there are.")
+                raise InputError(text.format(number=number))
             _check_name(connection, there, row.name)
             _point(connection, persona_id, number, row.name)
             return Kept(there.id, there.home, persona_of(row), number, there.by)

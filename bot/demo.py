@@ -22,7 +22,7 @@ from simcord.preview import Preview
 
 from bot.client import PersonaBot
 from bot.portrait import called, portrait
-from bot.run import following, forgetting, open_core, retraining_in, start_engine, stopped_by_signals
+from bot.run import bot_on, following, forgetting, open_core, retraining_in, start_engine, stopped_by_signals
 from persona_chat.chat import Chat
 from persona_chat.engine.choice import engine_for
 from persona_chat.errors import InputError
@@ -85,17 +85,8 @@ async def _demo(settings: Settings, *, port: int, browser: bool, started: float)
     engine = engine_for(settings, adapter=serving.folder, wait=waits)
     async with stopped_by_signals(), open_core(settings, url, engine, wait=waits) as core:
         await start_engine(engine)
-        bot = PersonaBot(
-            core.chat,
-            core.rework,
-            core.retraining,
-            core.privacy,
-            core.feedback,
-            admin_ids=settings.admin_ids,
-            stream=settings.stream,
-            buttons=settings.reply_buttons,
-            wait=waits,
-        )
+        # The simulated Discord refuses buttons under a webhook's message, which the real one takes.
+        bot = bot_on(core, settings, webhooks=False, wait=waits)
         # Outside of the simulated Discord, which would wait for a task that sleeps and looks.
         async with (
             following(core, serving),

@@ -78,19 +78,7 @@ async def serve(settings: Settings) -> None:
     serving = await asyncio.to_thread(to_serve, settings, url)
     engine = engine_for(settings, adapter=serving.folder)
     async with stopped_by_signals(), open_core(settings, url, engine) as core:
-        bot = PersonaBot(
-            core.chat,
-            core.rework,
-            core.retraining,
-            core.privacy,
-            core.feedback,
-            admin_ids=settings.admin_ids,
-            message_content=settings.message_content,
-            stream=settings.stream,
-            buttons=settings.reply_buttons,
-            webhooks=settings.webhooks,
-            pace=Pace(settings.person_per_minute, settings.channel_per_minute),
-        )
+        bot = bot_on(core, settings, webhooks=settings.webhooks)
         async with bot, _answered_at_the_end(bot, engine):
             await _login(bot, settings.token.get_secret_value())
             await start_engine(engine)
@@ -129,6 +117,24 @@ async def open_core(settings: Settings, url: str, engine: ReplyEngine, *, wait: 
     finally:
         await engine.close()
         store.close()
+
+
+def bot_on(core: Core, settings: Settings, *, webhooks: bool, wait: Wait = plainly) -> PersonaBot:
+    """The bot, with what is set for it."""
+    return PersonaBot(
+        core.chat,
+        core.rework,
+        core.retraining,
+        core.privacy,
+        core.feedback,
+        admin_ids=settings.admin_ids,
+        message_content=settings.message_content,
+        stream=settings.stream,
+        buttons=settings.reply_buttons,
+        webhooks=webhooks,
+        pace=Pace(settings.person_per_minute, settings.channel_per_minute),
+        wait=wait,
+    )
 
 
 @asynccontextmanager

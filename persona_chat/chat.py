@@ -2,19 +2,17 @@
 
 import asyncio
 import random
-from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import AbstractAsyncContextManager
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
-from weakref import WeakValueDictionary
 
 from persona_chat.bursts import Burst, Bursts, together
 from persona_chat.cast import Cast, check_age
 from persona_chat.dialogue import Dialogue, Speaker, Turn
 from persona_chat.engine.reply import Follow, Prompt, Reply, ReplyEngine, ReplyRequest, Wait, plainly, stopped_at
-from persona_chat.errors import EngineBusy, Filtered, InputError, PersonaChatError, Stopped
+from persona_chat.errors import Filtered, InputError, PersonaChatError, Stopped
 from persona_chat.guests import Called, answers_to, called
 from persona_chat.heard import Heard
 from persona_chat.language import N_, _
@@ -26,6 +24,7 @@ from persona_chat.redrawing import clean, held_back
 from persona_chat.settings import Settings
 from persona_chat.store.seating import Seated
 from persona_chat.store.store import Store
+from persona_chat.underway import Begun, Turns, UnderWay
 
 NO_PERSONA = N_("Nobody is here to talk to yet. Set a persona with `/persona set`.")
 
@@ -36,22 +35,6 @@ Thinking = Callable[[Persona], AbstractAsyncContextManager[object]]
 
 Deliver = Callable[[Persona, str], AsyncIterator[int]]
 """Sends a persona's reply, in parts if it must, and yields the id of each message as soon as it is sent."""
-
-
-@dataclass(eq=False)
-class _Begun:
-    """A message that is being answered, or waits for its turn. `events` are how many handlers have it.
-
-    From `in_turn` on something of it may be kept, until it is `over`.
-    """
-
-    person_id: int
-    events: int = 0
-    in_turn: bool = False
-    over: asyncio.Event = field(default_factory=asyncio.Event)
-    task: asyncio.Task[Reply] | None = None
-    stopped: bool = False
-    keep: bool = False
 
 
 class Chat:
@@ -71,9 +54,8 @@ class Chat:
         self._store = store
         self._engine = engine
         self._settings = settings
-        self._locks: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
-        self._waiting: Counter[int] = Counter()
-        self._begun: dict[int, _Begun] = {}
+        self._turns = Turns(settings.channel_queue, wait)
+        self._under_way = UnderWay()
         self._bursts = Bursts()
 
     async def start(self) -> None:
@@ -85,7 +67,7 @@ class Chat:
     @property
     def waiting(self) -> int:
         """How many messages are being answered, or wait for it."""
-        return sum(self._waiting.values())
+        return self._turns.waiting
 
     async def history(self, place: Place, turns: int) -> Dialogue:
         """Return the newest turns that the persona of this place remembers, oldest first."""
@@ -118,15 +100,8 @@ class Chat:
         how the reply comes along. Raises PersonaChatError with a line for the person when there is no reply to give,
         and Stopped when nobody wants one any more.
         """
-        begun = self._begun.setdefault(heard.message_id, _Begun(heard.place.person_id))
-        begun.events += 1
-        try:
+        with self._under_way.begun(heard.message_id, heard.place.person_id) as begun:
             await self._answer(heard, begun, follow, addressed=addressed, thinking=thinking, deliver=deliver)
-        finally:
-            begun.events -= 1
-            if not begun.events:
-                del self._begun[heard.message_id]
-                begun.over.set()
 
     def stop(self, message_id: int, *, keep: bool) -> bool:
         """End the reply to a message within one step; whether there was one to end.
@@ -137,36 +112,20 @@ class Chat:
             self._bursts.close(message_id)
         else:
             self._bursts.drop(message_id)
-        return self._stop(message_id, keep=keep)
+        return self._under_way.stop(message_id, keep=keep)
 
     def rephrase(self, message_id: int, text: str) -> None:
         """Take over what a message says now that waits for its turn."""
         self._bursts.rephrase(message_id, text)
 
-    def _stop(self, message_id: int, *, keep: bool) -> bool:
-        begun = self._begun.get(message_id)
-        if begun is None or begun.stopped:
-            return False
-        begun.stopped, begun.keep = True, keep
-        if begun.task is not None:
-            begun.task.cancel()
-        return True
-
     async def stop_all_of(self, person_id: int) -> None:
         """End the replies to all messages of a person, and wait until nothing more of them is kept."""
-        theirs = [begun for begun in self._begun.values() if begun.person_id == person_id]
-        for begun in theirs:
-            begun.stopped, begun.keep = True, False
-            if begun.task is not None:
-                begun.task.cancel()
-        for begun in theirs:
-            if begun.in_turn:
-                await begun.over.wait()
+        await self._under_way.stop_all_of(person_id)
 
     async def _answer(
         self,
         heard: Heard,
-        begun: "_Begun",
+        begun: Begun,
         follow: Follow,
         *,
         addressed: bool,
@@ -192,12 +151,12 @@ class Chat:
             return Burst([heard])
         burst, before = self._bursts.join(heard, self.cast.guests.named(heard.place, heard.text))
         if before is not None:
-            self._stop(before, keep=False)
+            self._under_way.stop(before, keep=False)
         await self._wait(asyncio.sleep(self._settings.burst_s))
         return burst
 
     async def _answer_all(
-        self, burst: Burst, begun: "_Begun", follow: Follow, *, thinking: Thinking, deliver: Deliver
+        self, burst: Burst, begun: Begun, follow: Follow, *, thinking: Thinking, deliver: Deliver
     ) -> None:
         """Answer the last message of a burst, in its channel's turn."""
         parts = tuple(burst.parts)
@@ -274,7 +233,7 @@ class Chat:
         """Return what the engine would read."""
         return await self._engine.prompt(request)
 
-    async def _written(self, request: ReplyRequest, begun: "_Begun", follow: Follow) -> Reply:
+    async def _written(self, request: ReplyRequest, begun: Begun, follow: Follow) -> Reply:
         """Let the engine write in a task that `stop` can end."""
         so_far = ""
 
@@ -301,23 +260,9 @@ class Chat:
             begun.task = None
         return reply
 
-    @asynccontextmanager
-    async def in_turn(self, channel_id: int) -> AsyncIterator[None]:
+    def in_turn(self, channel_id: int) -> AbstractAsyncContextManager[None]:
         """Wait for the channel's earlier messages; EngineBusy when too many of them wait already."""
-        if self._waiting[channel_id] >= self._settings.channel_queue:
-            raise EngineBusy
-        lock = self._locks.setdefault(channel_id, asyncio.Lock())
-        self._waiting[channel_id] += 1
-        try:
-            await self._wait(lock.acquire())
-            try:
-                yield
-            finally:
-                lock.release()
-        finally:
-            self._waiting[channel_id] -= 1
-            if not self._waiting[channel_id]:
-                del self._waiting[channel_id]
+        return self._turns.of(channel_id)
 
 
 def how(request: ReplyRequest, reply: Reply) -> dict[str, Any]:

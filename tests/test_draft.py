@@ -88,7 +88,7 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 async def over(here: World) -> None:
-    await until(lambda: not here.bot.chat._begun)
+    await until(lambda: not here.bot.chat._under_way._begun)
     await here.env.settle()
 
 
@@ -130,7 +130,7 @@ async def test_who_asked_stops_the_reply_where_it_is_and_nobody_else_does(store:
         sent = here.talk.history()[-1]
         stranger = here.guild.add_member(here.env.create_user("stranger"))
         await stranger.click(sent, label="Stop")
-        assert here.bot.chat._begun
+        assert here.bot.chat._under_way._begun
         await here.guest.click(sent, label="Stop")
         await over(here)
         said = here.said(here.talk)

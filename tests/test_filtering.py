@@ -170,7 +170,7 @@ async def test_who_stops_a_reply_gets_no_filtered_words_either(store: Store, set
     async with speaking(store, settings, 0.1) as (here, engine):
         await filtered(here, Side.OUTPUT, "lamp")
         sent = await here.guest.send(here.talk, "a long one")
-        while not here.bot.chat._begun:  # noqa: ASYNC110  it is the simulated Discord that changes
+        while not here.bot.chat._under_way._begun:  # noqa: ASYNC110  it is the simulated Discord that changes
             await asyncio.sleep(0.02)
         await asyncio.sleep(0.5)
         assert here.bot.chat.stop(sent.id, keep=True)

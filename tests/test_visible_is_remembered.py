@@ -132,7 +132,9 @@ class Channel(RuleBasedStateMachine):
     def reset(self) -> None:
         (line,) = told(self.do(self.here.owner.slash(self.here.talk, "chat reset")))
         if "nothing here" not in line.content:
-            self.last_reset = {message.id for message in self.questions} - self.reset_before
+            # Of messages that were answered together the last one may be gone, and an earlier one there.
+            said = {message.id for message in self.questions} | {one.reference.message_id for one in self.replies}
+            self.last_reset = said - self.reset_before
             self.reset_before |= self.last_reset
 
     @rule()

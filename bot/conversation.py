@@ -9,13 +9,13 @@ from discord import app_commands
 from bot.command_table import ALL, CHANNEL_MANAGERS, EVERYBODY, YOU, says
 from bot.guests import NO_GUEST, guest_choices
 from bot.log_channel import note
+from bot.memory import MemoryCommands
 from bot.places import place_of
-from bot.rights import NotAllowed
+from bot.rights import managed
 from persona_chat.chat import Chat
 from persona_chat.errors import InputError
 from persona_chat.language import N_, _, grouped, ngettext
 from persona_chat.manners import Manners, Mode
-from persona_chat.place import Place
 from persona_chat.rework import Rework
 
 SAID = {
@@ -36,6 +36,7 @@ class ChatCommands(app_commands.Group):
         super().__init__(name="chat", description="To whom I listen here, and what I remember")
         self._chat = chat
         self._rework = rework
+        self.add_command(MemoryCommands(chat, rework))
 
     @app_commands.command(name="mode", extras=says(CHANNEL_MANAGERS, ALL))
     @app_commands.describe(
@@ -131,13 +132,3 @@ class ChatCommands(app_commands.Group):
         await interaction.response.send_message(line)
         if before.paused != paused:
             await note(interaction, "paused me" if paused else "ended my pause")
-
-
-def managed(interaction: discord.Interaction) -> Place:
-    """Where it is, for somebody who may change how the bot behaves there. Raises NotAllowed."""
-    place = place_of(interaction)
-    thread = interaction.channel if isinstance(interaction.channel, discord.Thread) else None
-    mine = thread is not None and thread.owner_id == interaction.user.id
-    if place.guild_id is not None and not (interaction.permissions.manage_channels or mine):
-        raise NotAllowed(_("That takes the permission Manage Channels here."))
-    return place

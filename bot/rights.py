@@ -2,6 +2,7 @@
 
 import discord
 
+from bot.places import place_of
 from persona_chat.errors import PersonaChatError
 from persona_chat.language import N_, _
 from persona_chat.place import Place, Scope
@@ -70,3 +71,13 @@ def check_change(interaction: discord.Interaction, kept: Kept) -> None:
                 "You can make one of your own: `/persona create for_me:True`."
             ).format(name=kept.persona.name)
         )
+
+
+def managed(interaction: discord.Interaction) -> Place:
+    """Where it is, for somebody who may change how the bot behaves there. Raises NotAllowed."""
+    place = place_of(interaction)
+    thread = interaction.channel if isinstance(interaction.channel, discord.Thread) else None
+    mine = thread is not None and thread.owner_id == interaction.user.id
+    if place.guild_id is not None and not (interaction.permissions.manage_channels or mine):
+        raise NotAllowed(_("That takes the permission Manage Channels here."))
+    return place

@@ -8,8 +8,9 @@ from discord import app_commands
 
 from bot.admission import NOT_HERE
 from bot.command_table import CHANNEL_MANAGERS, YOU, says
-from bot.conversation import SAID, managed
+from bot.conversation import SAID
 from bot.portrait import called
+from bot.rights import managed
 from persona_chat.chat import Chat
 from persona_chat.language import N_, _
 from persona_chat.registry import Registry

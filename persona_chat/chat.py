@@ -17,6 +17,7 @@ from persona_chat.guests import Called, answers_to, called
 from persona_chat.heard import Heard
 from persona_chat.language import N_, _
 from persona_chat.listening import Listening
+from persona_chat.memory import Memory
 from persona_chat.moderation import Moderation
 from persona_chat.persona import Persona
 from persona_chat.place import Place
@@ -49,6 +50,7 @@ class Chat:
     def __init__(self, store: Store, engine: ReplyEngine, settings: Settings, *, wait: Wait = plainly) -> None:
         self.cast = Cast(store, engine)
         self.listening = Listening(store, self.cast)
+        self.memory = Memory(store.memories, on=settings.memory)
         self.moderation = Moderation(store)
         self._wait = wait
         self._store = store
@@ -63,6 +65,7 @@ class Chat:
         await self.cast.start()
         await self.listening.start()
         await self.moderation.start()
+        await self.memory.start()
 
     @property
     def waiting(self) -> int:
@@ -190,7 +193,7 @@ class Chat:
             raise InputError(_(NO_PERSONA))
         check_age(heard.place, seated.persona)
         request = self.request(seated.persona, (*past, Turn(Speaker.A, heard.text, heard.speaker_name)), heard.place)
-        return seated, request
+        return seated, await self.memory.put(request, heard.place.channel_id, seated.kept.id)
 
     async def _called(self, heard: Heard) -> int | None:
         """The guest that is to answer; None for whoever was set there.

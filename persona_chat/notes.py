@@ -1,13 +1,22 @@
-"""What a persona said of itself in turns that do not fit the window any more, as facts. Knows no store and no model."""
+"""What a persona said of itself in turns that do not fit the window any more: facts for a prompt. Knows no store."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
 
-from persona_chat.dialogue import Speaker, Turn
+from persona_chat import template
+from persona_chat.dialogue import Dialogue, Speaker, Turn
+from persona_chat.engine.reply import ReplyRequest
+from persona_chat.errors import InputError
 from persona_chat.persona import Persona
 
 MOST = 6
 """Notes in a prompt; the newest count."""
+
+RESERVE = 120
+"""Tokens that the window leaves for notes."""
 
 LONGEST = 110
 """Characters of a note: facts of the training rows are hardly ever longer."""
@@ -81,6 +90,35 @@ _EMPTY = frozenset(
         "also",
     ]
 )
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What is put to a model: the persona with notes as its last facts, and the turns that fit."""
+
+    persona: Persona
+    turns: Dialogue
+    notes: tuple[str, ...] = ()
+
+
+def fit(request: ReplyRequest, budget: int, count: Callable[[str], int], *, steady: bool = True, **how: Any) -> Fitted:
+    """Return what fits `budget` tokens of a prompt, notes of the turns that do not among it.
+
+    `how` is what `template.fit` and `template.render` are told. Raises InputError when the last turn alone is too long.
+    """
+    persona, dialogue = request.persona, request.dialogue
+    turns = template.fit(persona, dialogue, budget, count, steady=steady, **how)
+    if len(turns) < len(dialogue) and request.unnoted < len(dialogue):
+        with suppress(InputError):  # the last turn leaves no room for notes
+            turns = template.fit(persona, dialogue, budget - RESERVE, count, steady=steady, **how)
+    made = notes(dialogue[request.unnoted : len(dialogue) - len(turns)], persona)
+    found = (*request.kept_notes, *made)[-MOST:]
+    while found:
+        wider = replace(persona, facts=(*persona.facts, *found))
+        if count(template.render(wider, turns, **how)) <= budget:
+            return Fitted(wider, turns, found)
+        found = found[1:]
+    return Fitted(persona, turns)
 
 
 def notes(earlier: Iterable[Turn], persona: Persona) -> tuple[str, ...]:

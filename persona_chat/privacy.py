@@ -107,6 +107,7 @@ class Privacy:
         await self._chat.stop_all_of(person_id)
         held, scrubbed = await asyncio.to_thread(self._store.people.forget, person_id)
         await self._chat.cast.look_again()
+        await self._chat.memory.start()
         if not scrubbed:
             self._to_scrub, self._scrub_at = True, 0.0
         return Forgotten(held, scrubbed, await asyncio.to_thread(self._store.backups))
@@ -161,6 +162,7 @@ class Privacy:
             "personas": people.personas(person_id),
             "replies_you_rewrote": people.edits(person_id),
             "feedback": people.feedback(person_id),
+            "memories_you_changed": self._store.memories.by(person_id),
             "reports": self._store.reports.of(person_id),
             "messages": self._said(person_id),
         }

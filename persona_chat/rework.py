@@ -145,6 +145,7 @@ class Rework:
         if seated is None:
             raise InputError(_("Nobody talks here. Set a persona with `/persona set`."))
         request = self._chat.request(seated.persona, (*past, Turn(Speaker.A, "…")), place)
+        request = await self._chat.memory.put(request, place.channel_id, seated.kept.id)
         return await self._chat.prompt(request), len(past)
 
     async def _request(self, answer: Answer, place: Place) -> tuple[ReplyRequest, int]:
@@ -158,4 +159,5 @@ class Rework:
         past = await asyncio.to_thread(self._store.answers.before, answer, self._settings.history_turns)
         asked = Turn(Speaker.A, answer.asked, answer.asker_name)
         request = self._chat.request(persona, (*past, asked), place)
+        request = await self._chat.memory.put(request, answer.channel_id, answer.persona_id, answer.message_id)
         return request, answer.version.revision_id if revision_id is None else revision_id

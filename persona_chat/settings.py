@@ -144,6 +144,10 @@ class Settings(BaseSettings):
     history_turns: int = Field(
         120, ge=2, description="How many past turns are read from the database for the window to choose from."
     )
+    memory: bool = Field(
+        True,
+        description="Put what a persona told of itself in turns that do not fit the window any more into the prompt.",
+    )
     show_names: bool = Field(
         False, description="Put people's display names before what they say when several speak in the window."
     )

@@ -82,6 +82,7 @@ NAMES = [
     *(f"persona {name}" for name in ("delete", "import", "export", "guest invite", "guest dismiss")),
     *(f"privacy {name}" for name in ("show", "export", "forget", "opt-out", "opt-in")),
     *(f"chat {name}" for name in ("mode", "pause", "resume", "reset", "undo", "context")),
+    *(f"chat memory {name}" for name in ("show", "edit", "clear")),
     *("status", "help", "report"),
     *(f"moderation {name}" for name in ("channels", "roles", "filter", "words", "log", "show", "reports", "done")),
     *(f"retrain {name}" for name in ("start", "status", "cancel", "history")),

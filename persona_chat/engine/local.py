@@ -4,13 +4,11 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from persona_chat import template
+from persona_chat import notes, template
 from persona_chat.adapters import read_adapter
-from persona_chat.dialogue import Dialogue, Turn
 from persona_chat.engine import base
 from persona_chat.engine.line import Asked
 from persona_chat.engine.loaded import form_of, load, with_adapter
@@ -100,8 +98,8 @@ class LocalEngine:
         """Return exactly what `reply` would give the model. Needs the tokenizer only, not `start`."""
 
         def render() -> Prompt:
-            window = self._window(request)
-            return Prompt(self._render(request, window), len(window))
+            fitted = self._window(request)
+            return Prompt(self._render(request, fitted), len(fitted.turns), fitted.notes)
 
         return await self._run(self._opened().submit(render))
 
@@ -237,15 +235,14 @@ class LocalEngine:
 
     def _fit(self, request: ReplyRequest) -> tuple[tuple[int, ...], int]:
         """Return the tokens of the prompt, and how many turns are in it."""
-        turns = self._window(request)
-        return tuple(self._tokenizer().encode(self._render(request, turns))), len(turns)
+        fitted = self._window(request)
+        return tuple(self._tokenizer().encode(self._render(request, fitted))), len(fitted.turns)
 
-    def _window(self, request: ReplyRequest) -> Dialogue:
-        budget, count = self._settings.context_tokens, self._tokenizer().count
-        return template.fit(request.persona, request.dialogue, budget, count, steady=True, **self._how(request))
+    def _window(self, request: ReplyRequest) -> notes.Fitted:
+        return notes.fit(request, self._settings.context_tokens, self._tokenizer().count, **self._how(request))
 
-    def _render(self, request: ReplyRequest, turns: Sequence[Turn]) -> str:
-        return template.render(request.persona, turns, **self._how(request))
+    def _render(self, request: ReplyRequest, fitted: notes.Fitted) -> str:
+        return template.render(fitted.persona, fitted.turns, **self._how(request))
 
     def _how(self, request: ReplyRequest) -> dict[str, Any]:
         """How the prompt is written."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from persona_chat import template
+from persona_chat import notes, template
 from persona_chat.adapters import Adapter, read_adapter
 from persona_chat.engine import base
 from persona_chat.engine.loaded import form_of
@@ -100,8 +100,8 @@ class RemoteEngine:
 
     async def prompt(self, request: ReplyRequest) -> Prompt:
         """Return exactly what `reply` would give the model."""
-        text, _, turns = await asyncio.to_thread(self._fit, request)
-        return Prompt(text, turns)
+        prompt, _ = await asyncio.to_thread(self._fit, request)
+        return prompt
 
     async def check_persona(self, persona: Persona) -> int:
         """Return the persona's size in tokens; raise PersonaTooLong when it does not fit alone."""
@@ -154,24 +154,24 @@ class RemoteEngine:
             self._tokens = Tokens(base.load_tokenizer(choice, self._settings.data_dir))
         return self._tokens
 
-    def _fit(self, request: ReplyRequest) -> tuple[str, list[int], int]:
-        """Return the prompt, its tokens, and how many turns are in it."""
+    def _fit(self, request: ReplyRequest) -> tuple[Prompt, list[int]]:
+        """Return the prompt, and its tokens."""
         budget, tokens = self._settings.context_tokens, self._tokenizer()
         how: dict[str, Any] = {
             "show_names": self._settings.show_names,
             "form": form_of(self._adapter),
             "begun": request.begun,
         }
-        turns = template.fit(request.persona, request.dialogue, budget, tokens.count, steady=True, **how)
-        prompt = template.render(request.persona, turns, **how)
-        return prompt, tokens.encode(prompt), len(turns)
+        fitted = notes.fit(request, budget, tokens.count, **how)
+        text = template.render(fitted.persona, fitted.turns, **how)
+        return Prompt(text, len(fitted.turns), fitted.notes), tokens.encode(text)
 
     async def _answer(self, request: ReplyRequest, follow: Follow) -> Reply:
         asked, adapter = time.perf_counter(), self._adapter
-        prompt, ids, turns = await asyncio.to_thread(self._fit, request)
+        prompt, ids = await asyncio.to_thread(self._fit, request)
         body = {
             "model": adapter.name if adapter is not None else self._base,
-            "prompt": ids if self._settings.server_prompts == "tokens" else plain(prompt, self._tokenizer()),
+            "prompt": ids if self._settings.server_prompts == "tokens" else plain(prompt.text, self._tokenizer()),
             "stream": True,
             **_drawn(request),
         }
@@ -187,7 +187,7 @@ class RemoteEngine:
         return Reply(
             text=text,
             finish=Finish.DEADLINE if written.late else Finish.LENGTH if written.cut else Finish.STOP,
-            turns=turns,
+            turns=prompt.turns,
             prompt_tokens=len(ids),
             reply_tokens=written.pieces,
             waited_s=0.0,

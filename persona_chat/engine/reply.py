@@ -33,6 +33,7 @@ class ReplyRequest:
     """A persona and a dialogue that ends with a Persona A turn. `dialogue` may be longer than the window.
 
     The reply goes on after `begun`, words of Person B that are there already, and does not repeat them.
+    Of turns that do not fit the window notes are made, but not of the oldest `unnoted`; `kept_notes` are there already.
     Requests of one `channel` share what was read before, and take turns with those of others.
     """
 
@@ -42,6 +43,8 @@ class ReplyRequest:
     deadline_s: float = 60.0
     channel: int | None = None
     begun: str = ""
+    kept_notes: tuple[str, ...] = ()
+    unnoted: int = 0
 
 
 class Finish(StrEnum):
@@ -71,10 +74,11 @@ class Reply:
 
 @dataclass(frozen=True)
 class Prompt:
-    """What a model reads: the whole text, and how many turns of the dialogue are in it."""
+    """What a model reads: the whole text, how many turns of the dialogue are in it, and notes of earlier ones."""
 
     text: str
     turns: int
+    notes: tuple[str, ...] = ()
 
 
 def stopped_at(text: str) -> Reply:

@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from persona_chat import template
+from persona_chat import notes, template
 from persona_chat.adapters import read_adapter
 from persona_chat.engine.reply import EngineFacts, Finish, Follow, Prompt, Reply, ReplyRequest
 from persona_chat.errors import EngineFailed, EngineResting, ReplyTimeout
@@ -49,7 +50,7 @@ class ScriptedEngine:
         if self._resting:
             raise EngineResting
         self.requests.append(request)
-        prompt, turns = self._fit(request)
+        prompt = self._fit(request)
         try:
             await self._think(min(self._delay_s, request.deadline_s))
         except asyncio.CancelledError:
@@ -63,8 +64,8 @@ class ScriptedEngine:
         return Reply(
             text=text,
             finish=Finish.STOP,
-            turns=turns,
-            prompt_tokens=_words(prompt),
+            turns=prompt.turns,
+            prompt_tokens=_words(prompt.text),
             reply_tokens=_words(text),
             waited_s=0.0,
             first_token_s=self._delay_s,
@@ -74,7 +75,7 @@ class ScriptedEngine:
 
     async def prompt(self, request: ReplyRequest) -> Prompt:
         """Return the prompt of the turns that fit."""
-        return Prompt(*self._fit(request))
+        return self._fit(request)
 
     async def check_persona(self, persona: Persona) -> int:
         """Return the persona's size in words; raise PersonaTooLong over the limit."""
@@ -110,10 +111,10 @@ class ScriptedEngine:
                 return
             raise EngineFailed
 
-    def _fit(self, request: ReplyRequest) -> tuple[str, int]:
-        persona, names, begun = request.persona, self._show_names, request.begun
-        turns = template.fit(persona, request.dialogue, self._context_tokens, _words, show_names=names, begun=begun)
-        return template.render(persona, turns, show_names=names, begun=begun), len(turns)
+    def _fit(self, request: ReplyRequest) -> Prompt:
+        how: dict[str, Any] = {"show_names": self._show_names, "begun": request.begun}
+        fitted = notes.fit(request, self._context_tokens, _words, steady=False, **how)
+        return Prompt(template.render(fitted.persona, fitted.turns, **how), len(fitted.turns), fitted.notes)
 
 
 def _words(text: str) -> int:

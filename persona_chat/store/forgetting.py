@@ -1,6 +1,6 @@
 """Lets go of words: the statements behind `People`, in short transactions. What is gone cannot be had back."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -15,6 +15,7 @@ from persona_chat.store.tables import (
     Feedback,
     Guests,
     Jobs,
+    Memories,
     Messages,
     Personas,
     Replies,
@@ -71,7 +72,7 @@ def some(writing: Begin, which: ColumnElement[bool], words: Words) -> bool:
 
 def persona(connection: Connection, persona_id: int) -> None:
     """Let go of a persona, wherever it talks. Words that answered other people stay as empty ones."""
-    for table in (Seats, Guests):
+    for table in (Seats, Guests, Memories):
         connection.execute(delete(table).where(table.persona_id == persona_id))
     theirs = Revisions.persona_id == persona_id
     connection.execute(delete(Revisions).where(theirs, ~exists().where(Replies.revision_id == Revisions.id)))
@@ -117,6 +118,12 @@ def feedback(writing: Begin, person_id: int) -> int:
 def reports(connection: Connection, person_id: int) -> int:
     """Let go of what a person told moderators, done with or not; return how many there were."""
     return connection.execute(delete(Reports).where(Reports.reporter_id == person_id)).rowcount
+
+
+def memories(connection: Connection, person_id: int, channels: Iterable[int]) -> int:
+    """Let go of notes that a person changed, or that tell of a talk with that person; return how many there were."""
+    which = (Memories.by == person_id) | Memories.channel_id.in_(tuple(channels))
+    return connection.execute(delete(Memories).where(which)).rowcount
 
 
 def marks(connection: Connection, person_id: int) -> int:

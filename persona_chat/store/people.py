@@ -10,7 +10,7 @@ from persona_chat.place import Scope
 from persona_chat.store import forgetting
 from persona_chat.store.holdings import Answered, Edit, Given, Held, Owned, Said, Seat
 from persona_chat.store.library import Begin, Revision, persona_of
-from persona_chat.store.tables import Feedback, Messages, Personas, Replies, Reports, Revisions, Seats
+from persona_chat.store.tables import Feedback, Memories, Messages, Personas, Replies, Reports, Revisions, Seats
 from persona_chat.store.tables import People as Rows
 
 BATCHES = 20
@@ -143,6 +143,7 @@ class People:
         with self._writing() as connection:
             reports = forgetting.reports(connection, person_id)
             changed = forgetting.marks(connection, person_id)
+            changed += forgetting.memories(connection, person_id, words.channels)
         of_them = (words.messages, words.replies, len(words.channels), words.unanswered)
         held = Held(*of_them, len(own), len(edits), feedback, reports)
         return held, self.scrub(whole=True) if held or changed else True
@@ -153,6 +154,8 @@ class People:
         It takes a part of a second, so that whoever is stopped meanwhile need not wait.
         """
         words = forgetting.Words()
+        with self._writing() as connection:
+            connection.execute(delete(Memories).where(Memories.edited_at < moment))
         for _ in range(BATCHES):
             if not forgetting.some(self._writing, forgetting.said_before(moment), words):
                 break

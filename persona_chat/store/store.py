@@ -23,6 +23,7 @@ from persona_chat.store.guests import GuestBook, guest_in
 from persona_chat.store.jobs import Jobs
 from persona_chat.store.library import Library
 from persona_chat.store.manners import MannersStore
+from persona_chat.store.memories import Memories
 from persona_chat.store.moderation import ModerationStore
 from persona_chat.store.people import People
 from persona_chat.store.reports import Reports
@@ -38,8 +39,9 @@ class Store:
     Verbs that write are safe to run twice: a cancelled caller cannot know whether the first time counted.
     `jobs` has those about retrainings, `library` those about personas, `seating` those about where they talk, `guests`
     those about who is invited there besides, `answers` those about what was said already, `manners` those about how
-    the bot behaves in a channel, `moderation` those about what servers allow, `reports` those about what moderators
-    were told, `feedback` those about what people think of replies, and `people` those about what is kept of people.
+    the bot behaves in a channel, `memories` those about what personas remember there, `moderation` those about what
+    servers allow, `reports` those about what moderators were told, `feedback` those about what people think of
+    replies, and `people` those about what is kept of people.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -54,6 +56,7 @@ class Store:
         self.manners = MannersStore(self._reading.begin, self._writing, insert)
         self.moderation = ModerationStore(self._reading.begin, self._writing, insert)
         self.reports = Reports(self._reading.begin, self._writing)
+        self.memories = Memories(self._reading.begin, self._writing, insert)
         self.library = Library(self._reading.begin, self._writing)
         self.answers = Answers(self._reading.begin, self._writing, insert, self._statements)
         self.feedback = FeedbackStore(self._reading.begin, self._writing, insert)

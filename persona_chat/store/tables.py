@@ -255,6 +255,23 @@ class Channels(Base):
     updated_at: Mapped[datetime]
 
 
+class Memories(Base):
+    """What people made of the notes of a persona in a channel: these are all of what was said up to `upto`.
+
+    `upto` is `messages.id`, `since` the channel's when it was changed: after a reset it does not count.
+    """
+
+    __tablename__ = "memories"
+
+    channel_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    persona_id: Mapped[int] = mapped_column(ForeignKey("personas.id"), primary_key=True, autoincrement=False)
+    notes: Mapped[list[str]]
+    upto: Mapped[int] = mapped_column(BigInteger)
+    since: Mapped[int] = mapped_column(BigInteger)
+    by: Mapped[int | None] = mapped_column(BigInteger)
+    edited_at: Mapped[datetime]
+
+
 class People(Base):
     """Who opted out, by Discord's id: their messages are neither kept nor answered. Nobody else has a row."""
 

@@ -1,0 +1,237 @@
+"""What a persona told of itself is remembered when it does not fit the window any more, and people can change that."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import text as sql
+
+from persona_chat import template
+from persona_chat.chat import Chat
+from persona_chat.dialogue import Dialogue, Speaker, Turn
+from persona_chat.engine.reply import ReplyRequest
+from persona_chat.engine.scripted import ScriptedEngine
+from persona_chat.errors import InputError
+from persona_chat.notes import LONGEST, MOST, fit, notes, said_of_itself
+from persona_chat.persona import Persona
+from persona_chat.privacy import Privacy
+from persona_chat.rework import Rework
+from persona_chat.settings import Settings
+from persona_chat.store.store import Store
+from tests.discord_world import World, fill, told, world
+from tests.test_bursts import say
+from tests.test_chat import PLACE, TALK, VERA, Sent, heard, make_chat
+
+DOG = "I have a dog called Rex."
+
+
+def words(text: str) -> int:
+    return len(text.split())
+
+
+def talk(*said: str) -> Dialogue:
+    """Turns of Person A and Person B, one after the other."""
+    return tuple(Turn(Speaker.B if number % 2 else Speaker.A, text) for number, text in enumerate(said))
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        (DOG, [DOG]),
+        ("Yes, I have a dog called Rex", ["I have a dog called Rex."]),
+        ("No! I never eat fish. Do you?", ["I never eat fish."]),
+        ("My brother is a nurse. He works at night.", ["My brother is a nurse."]),
+        ("We live by the sea.", ["We live by the sea."]),
+        ("I think so.", []),
+        ("I do!", []),
+        ("I don't know.", []),
+        ("I'm fine, thanks.", []),
+        ("I'd love to.", []),
+        ("You have a dog.", []),
+        ("It is raining.", []),
+        ("Are you my friend?", []),
+        ("I " + "really " * 40 + "like tea.", []),
+        ("", []),
+    ],
+)
+def test_what_somebody_tells_of_themselves(said: str, kept: list[str]) -> None:
+    assert said_of_itself(said) == kept
+
+
+def test_notes_are_of_person_b_and_of_what_the_persona_does_not_say_yet() -> None:
+    persona = Persona("Vera", "I keep a lighthouse.", ("I love strong tea.",))
+    earlier = talk(
+        "I am Gus and I have three cats.",
+        DOG,
+        "Tea?",
+        "Yes, I love strong tea!",
+        "And your job?",
+        "I keep a lighthouse.",
+    )
+    assert notes(earlier, persona) == (DOG,)
+
+
+def test_the_newer_of_two_counts() -> None:
+    earlier = talk("Dog?", "I have a dog called Rex.", "Still?", "I have a dog called Max now.")
+    assert notes(earlier, VERA) == ("I have a dog called Max now.",)
+
+
+def test_there_are_not_too_many() -> None:
+    said = [line for number in range(20) for line in ("And?", f"My hobby{number} is number{number}.")]
+    assert notes(talk(*said), VERA) == tuple(f"My hobby{number} is number{number}." for number in range(14, 20))
+
+
+@given(st.lists(st.text(max_size=200), max_size=12))
+def test_nothing_that_is_said_breaks_them(said: list[str]) -> None:
+    made = notes(talk(*said), VERA)
+    assert len(made) <= MOST
+    assert all(0 < len(note) <= LONGEST + 1 for note in made)
+
+
+def request(*said: str) -> ReplyRequest:
+    return ReplyRequest(VERA, talk(*said))
+
+
+def test_what_fits_needs_no_notes() -> None:
+    fitted = fit(request("Dog?", DOG, "Nice."), 4000, words)
+    assert (fitted.persona, fitted.notes, len(fitted.turns)) == (VERA, (), 3)
+
+
+@pytest.mark.parametrize("budget", range(230, 420, 10))
+def test_the_prompt_with_notes_fits(budget: int) -> None:
+    long = [line for number in range(30) for line in (f"Question {number}?", f"My hobby{number} is number{number}.")]
+    asked = request("Dog?", DOG, *long, "And now?")
+    fitted = fit(asked, budget, words)
+    assert words(template.render(fitted.persona, fitted.turns)) <= budget
+    assert fitted.turns[-1].text == "And now?"
+    assert fitted.persona.facts == (*VERA.facts, *fitted.notes)
+
+
+def small() -> ScriptedEngine:
+    """Remembers a few turns only; it says of its dog what it was told to say, and else "Aha."."""
+    return ScriptedEngine(lambda asked: DOG if "dog" in asked.dialogue[-1].text else "Aha.", context_tokens=270)
+
+
+async def go_on(chat: Chat, first: int, count: int) -> None:
+    for number in range(first, first + count):
+        await say(chat, Sent(), [heard(number, "so " * 20)])
+
+
+async def test_it_is_in_the_prompt_once_the_turn_is_not(store: Store, settings: Settings) -> None:
+    chat = await make_chat(store, settings, small())
+    rework = Rework(chat, store, settings)
+    await say(chat, Sent(), [heard(1, "Have you a dog?")])
+    prompt, _ = await rework.context(PLACE)
+    assert prompt.notes == ()
+    assert prompt.text.count(DOG) == 1
+    await go_on(chat, 2, 12)
+    prompt, _ = await rework.context(PLACE)
+    assert prompt.notes == (DOG,)
+    assert "Have you a dog?" not in prompt.text
+    assert prompt.text.count(DOG) == 1
+    await rework.delete([1])
+    prompt, _ = await rework.context(PLACE)
+    assert prompt.notes == (), "who takes the question back takes the answer with it"
+
+
+async def test_it_can_be_turned_off(store: Store, settings: Settings) -> None:
+    off = settings.model_copy(update={"memory": False})
+    chat = await make_chat(store, off, small())
+    await say(chat, Sent(), [heard(1, "Have you a dog?")])
+    await go_on(chat, 2, 12)
+    prompt, _ = await Rework(chat, store, off).context(PLACE)
+    assert prompt.notes == ()
+
+
+async def test_what_people_changed_counts_until_a_reset_and_after_it_is_undone(
+    store: Store, settings: Settings
+) -> None:
+    chat = await make_chat(store, settings, small())
+    rework = Rework(chat, store, settings)
+    await say(chat, Sent(), [heard(1, "Have you a dog?")])
+    await go_on(chat, 2, 12)
+    seated = await chat.cast.seated(PLACE)
+    assert seated is not None
+    await chat.memory.keep(TALK, seated.kept.id, ["I have a cat.", "  "], 7)
+    assert (await rework.context(PLACE))[0].notes == ("I have a cat.",)
+    await say(chat, Sent(), [heard(50, "Is there a dog?")])
+    await go_on(chat, 51, 12)
+    assert (await rework.context(PLACE))[0].notes == ("I have a cat.", DOG), "what is said since is noted as ever"
+    await chat.memory.keep(TALK, seated.kept.id, [], 7)
+    assert (await rework.context(PLACE))[0].notes == ()
+    await chat.memory.keep(TALK, seated.kept.id, ["I have a cat."], 7)
+    await rework.reset(PLACE)
+    assert (await rework.context(PLACE))[0].notes == ()
+    await rework.undo_reset(PLACE)
+    assert (await rework.context(PLACE))[0].notes == ("I have a cat.",)
+
+
+async def test_another_version_of_an_old_reply_knows_what_was_noted_then(store: Store, settings: Settings) -> None:
+    engine = small()
+    chat = await make_chat(store, settings, engine)
+    rework = Rework(chat, store, settings)
+    await say(chat, Sent(), [heard(1, "Have you a dog?")])
+    await go_on(chat, 2, 12)
+    seated = await chat.cast.seated(PLACE)
+    assert seated is not None
+    await chat.memory.keep(TALK, seated.kept.id, [], 7)
+    await rework.again(13, PLACE)
+    assert (engine.requests[-1].kept_notes, engine.requests[-1].unnoted) == ((), 24)
+
+
+@pytest.mark.parametrize("lines", [["x"] * (MOST + 1), ["x" * (LONGEST + 1)]])
+async def test_too_much_is_refused(store: Store, settings: Settings, lines: list[str]) -> None:
+    chat = await make_chat(store, settings, small())
+    with pytest.raises(InputError):
+        await chat.memory.keep(TALK, 1, lines, 7)
+
+
+async def test_forgetting_reaches_it(store: Store, settings: Settings) -> None:
+    chat = await make_chat(store, settings, small())
+    await say(chat, Sent(), [heard(1, "Hello")])
+    seated = await chat.cast.seated(PLACE)
+    assert seated is not None
+    await chat.memory.keep(TALK, seated.kept.id, ["canary"], 9)
+    privacy = Privacy(store, chat, 30)
+    export = json.loads((await privacy.export(9)).content)
+    assert export["memories_you_changed"][0]["notes"] == ["canary"]
+    await privacy.forget(7)
+    with store._engine.connect() as connection:
+        assert connection.execute(sql("SELECT count(*) FROM memories")).scalar_one() == 0, "it told of a talk with them"
+    await chat.memory.keep(TALK, seated.kept.id, ["canary"], 9)
+    await privacy.forget(9)
+    assert not chat.memory._changed
+
+
+async def shown(here: World) -> str:
+    return told(await here.guest.slash(here.talk, "chat memory show"))[0].content
+
+
+async def test_it_is_shown_edited_and_cleared_in_discord(store: Store, settings: Settings) -> None:
+    async with world(store, settings, small()) as here:
+        await here.seat(VERA)
+        assert "remembers nothing here but the last messages" in await shown(here)
+        await here.guest.send(here.talk, "Have you a dog?")
+        for _ in range(12):
+            await here.guest.send(here.talk, "so " * 20)
+        assert await shown(here) == (
+            f"Of what does not fit any more **Vera** remembers what it told of itself:\n• {DOG}"
+        )
+        form = await here.owner.slash(here.talk, "chat memory edit")
+        assert form.modal is not None
+        (line,) = told(await fill(here.owner, form, f"{DOG}\nI have a *cat*."))
+        assert line.ephemeral
+        assert line.content.endswith(f"• {DOG}\n• I have a \\*cat\\*.")
+        (line,) = told(await here.owner.slash(here.talk, "chat memory clear"))
+        assert "has forgotten" in line.content
+        assert "remembers nothing here" in await shown(here)
+
+
+async def test_it_says_that_it_is_off(store: Store, settings: Settings) -> None:
+    async with world(store, settings.model_copy(update={"memory": False}), small()) as here:
+        await here.seat(VERA)
+        assert "memory is off" in await shown(here)
+        (line,) = told(await here.owner.slash(here.talk, "chat memory edit"))
+        assert "memory is off" in line.content
+        here.env._errors_acknowledged = here.env.error_cursor

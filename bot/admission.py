@@ -12,12 +12,13 @@ from bot.command_table import ADMINS, ALL
 from bot.places import place_of, said_at
 from bot.speaking import Commands
 from persona_chat.errors import PersonaChatError
+from persona_chat.language import N_, _
 from persona_chat.moderation import Moderation
 from persona_chat.rules import Verdict
 from persona_chat.word_filter import Listed
 
-NOT_HERE = "The people who manage this server let me talk in other channels only."
-NOT_TO_YOU = "The people who manage this server do not let me talk to people with your roles."
+NOT_HERE = N_("The people who manage this server let me talk in other channels only.")
+NOT_TO_YOU = N_("The people who manage this server do not let me talk to people with your roles.")
 
 
 class NotAdmitted(app_commands.CheckFailure, PersonaChatError):  # noqa: N818  it reads as what happened
@@ -49,9 +50,9 @@ def check(interaction: discord.Interaction[Any], *, public: bool) -> None:
     manages = interaction.permissions.manage_guild
     verdict = moderation.judge(place_of(interaction), roles_of(interaction.user), manages=manages)
     if verdict is Verdict.ROLE:
-        raise NotAdmitted(NOT_TO_YOU)
+        raise NotAdmitted(_(NOT_TO_YOU))
     if verdict is Verdict.CHANNEL and public:
-        raise NotAdmitted(NOT_HERE)
+        raise NotAdmitted(_(NOT_HERE))
 
 
 def roles_of(person: discord.abc.User) -> list[int]:

@@ -78,7 +78,7 @@ class Answered:
         """Let the reply have these words."""
         check(interaction, public=True)
         if listed := stopped(interaction, words):
-            raise Filtered(WORDS_STOPPED, listed)
+            raise Filtered(_(WORDS_STOPPED), listed)
         await self._check(interaction, message_id)
         await interaction.response.defer(ephemeral=True)
         await self._show(interaction.channel, await self._rework.edit(message_id, words, interaction.user.id))
@@ -121,7 +121,7 @@ class Answered:
     ) -> Answer:
         """Return the answer, for who asked and for moderators."""
         if not also_opted_out and self._opted_out(interaction.user.id):
-            raise NotAllowed(OPTED_OUT)
+            raise NotAllowed(_(OPTED_OUT))
         answer = await self._rework.find(message_id)
         if interaction.user.id != answer.asker_id and not interaction.permissions.manage_messages:
             raise NotAllowed(_(NOT_YOURS))

@@ -77,7 +77,7 @@ class Answering:
     async def not_read(self, message: discord.Message, listed: str) -> None:
         """Tell a person, not each time, that a word in a message stopped it; and moderators where they want to know."""
         if self._not_read.update_rate_limit(message, message.created_at.timestamp()) is None:
-            await self.say(message, NOT_READ)
+            await self.say(message, _(NOT_READ))
         await self._log_channel.not_read(message, listed)
 
     async def say(self, message: discord.Message, line: str) -> None:

@@ -254,7 +254,8 @@ class PersonaBot(discord.Client):
             line = _(WENT_WRONG)
         await tell(interaction, line)
         if isinstance(error, Filtered):
-            await self.log_channel.note(interaction, f"asked for words that the word filter stopped ({error.listed})")
+            listed, text = error.listed, N_("asked for words that the word filter stopped ({listed})")
+            await self.log_channel.note(interaction, lambda: _(text).format(listed=_(listed)))
 
     async def on_error(self, event_method: str, /, *_args: object, **_kwargs: object) -> None:
         """Log what no other place caught; arguments may hold people's words and are left out."""

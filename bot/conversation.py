@@ -64,7 +64,7 @@ class ChatCommands(app_commands.Group):
             line = f"{line}\n{often.format(chance=chance, seconds=grouped(cooldown))}"
         paused = _("I am paused here.")
         await interaction.response.send_message(f"{line}\n-# {paused}" if after.paused else line)
-        await note(interaction, f"let me answer {SAID[answer]}")
+        await note(interaction, lambda: _("let me answer {messages}").format(messages=_(SAID[answer])))
 
     @app_commands.command(name="pause", extras=says(CHANNEL_MANAGERS, ALL))
     async def pause(self, interaction: discord.Interaction) -> None:
@@ -85,7 +85,7 @@ class ChatCommands(app_commands.Group):
         what = put.format(number=grouped(forgotten)) if forgotten else _("There is nothing here that I remember.")
         undo = _("`/chat undo` brings back what the last reset took.")
         await interaction.response.send_message(f"{what} {undo}")
-        await note(interaction, "reset what I remember")
+        await note(interaction, lambda: _("reset what I remember"))
 
     @app_commands.command(name="undo", extras=says(CHANNEL_MANAGERS, ALL))
     async def undo(self, interaction: discord.Interaction) -> None:
@@ -93,7 +93,7 @@ class ChatCommands(app_commands.Group):
         if not await self._rework.undo_reset(managed(interaction)):
             raise InputError(_("There is no reset to undo here."))
         await interaction.response.send_message(_("I remember again what was said here before the reset."))
-        await note(interaction, "undid the last reset of what I remember")
+        await note(interaction, lambda: _("undid the last reset of what I remember"))
 
     @app_commands.command(name="context", extras=says(EVERYBODY, YOU))
     @app_commands.describe(guest="Of which guest; without it, of who was set here")
@@ -102,7 +102,7 @@ class ChatCommands(app_commands.Group):
         place = place_of(interaction)
         guest_id = self._chat.cast.guests.named(place, guest) if guest else None
         if guest and guest_id is None:
-            raise InputError(NO_GUEST.format(name=discord.utils.escape_markdown(guest)))
+            raise InputError(_(NO_GUEST).format(name=discord.utils.escape_markdown(guest)))
         prompt, remembered = await self._rework.context(place, guest_id)
         earlier = prompt.turns - 1
         left = _(", {count} older ones do not fit").format(count=remembered - earlier) if remembered > earlier else ""
@@ -131,4 +131,4 @@ class ChatCommands(app_commands.Group):
         }[before.paused, paused]
         await interaction.response.send_message(line)
         if before.paused != paused:
-            await note(interaction, "paused me" if paused else "ended my pause")
+            await note(interaction, lambda: _("paused me") if paused else _("ended my pause"))

@@ -14,12 +14,13 @@ from bot.rights import check_set
 from persona_chat.cast import Cast
 from persona_chat.errors import InputError
 from persona_chat.guests import TRIGGER_CHARACTERS
+from persona_chat.language import N_, _
 from persona_chat.persona import NAME_CHARACTERS
 from persona_chat.place import Place
 from persona_chat.store.guests import Guest
 from persona_chat.store.library import Kept
 
-NO_GUEST = "There is no guest called {name} here."
+NO_GUEST = N_("There is no guest called {name} here.")
 
 Named = Callable[[Place, str], Awaitable[Kept]]
 Choices = Callable[[discord.Interaction, str], Awaitable[list[app_commands.Choice[str]]]]
@@ -51,11 +52,11 @@ class GuestCommands(app_commands.Group):
         before = self._cast.guests.at(place)
         guest = await self._cast.invite(place, nearest(place), kept, trigger or "")
         await interaction.response.defer(thinking=True)
-        already = " already" if guest in before else ""
-        line = f"**{called(kept.persona)}** is{already} a guest here. {answers_line(guest)}"
-        await interaction.edit_original_response(content=line)
+        name = called(kept.persona)
+        line = _("**{name}** is already a guest here.") if guest in before else _("**{name}** is a guest here.")
+        await interaction.edit_original_response(content=" ".join((line.format(name=name), answers_line(guest))))
         if guest.persona_id not in [one.persona_id for one in before]:
-            await note(interaction, f"invited **{called(kept.persona)}**")
+            await note(interaction, lambda: _("invited **{name}**").format(name=name))
             await self._setting.greet(interaction, kept.persona)
 
     @app_commands.command(name="dismiss", extras=says(FOR_GUESTS, ALL))
@@ -69,9 +70,10 @@ class GuestCommands(app_commands.Group):
         guest = await self._cast.guests.dismiss(place, name)
         shown = discord.utils.escape_markdown(name if guest is None else guest.name)
         if guest is None:
-            raise InputError(NO_GUEST.format(name=shown))
-        await interaction.response.send_message(f"**{shown}** has left. What it said here it will remember.")
-        await note(interaction, f"let the guest **{shown}** go")
+            raise InputError(_(NO_GUEST).format(name=shown))
+        left = _("**{name}** has left. What it said here it will remember.")
+        await interaction.response.send_message(left.format(name=shown))
+        await note(interaction, lambda: _("let the guest **{name}** go").format(name=shown))
 
     @invite.autocomplete("name")
     async def _all(self, interaction: discord.Interaction, written: str) -> list[app_commands.Choice[str]]:
@@ -92,17 +94,21 @@ def guest_choices(cast: Cast, interaction: discord.Interaction, written: str) ->
 
 def answers_line(guest: Guest) -> str:
     """What a guest answers to."""
-    also = f" or “{discord.utils.escape_markdown(guest.trigger)}”" if guest.trigger else ""
-    return f"It answers to “{discord.utils.escape_markdown(guest.name)}”{also}, and to replies."
+    line = _("It answers to “{name}”, and to replies.")
+    if guest.trigger:
+        line = _("It answers to “{name}” or “{trigger}”, and to replies.")
+    return line.format(**_words(guest))
 
 
 def besides(guests: tuple[Guest, ...]) -> str:
     """Who else is here, in a line."""
     if not guests:
         return ""
-    names = ", ".join(
-        f"**{discord.utils.escape_markdown(guest.name)}**"
-        + (f" (“{discord.utils.escape_markdown(guest.trigger)}”)" if guest.trigger else "")
-        for guest in guests
-    )
-    return f"Also here, when called: {names}."
+    with_trigger = _("**{name}** (“{trigger}”)")
+    names = [(with_trigger if guest.trigger else "**{name}**").format(**_words(guest)) for guest in guests]
+    return _("Also here, when called: {names}.").format(names=_(", ").join(names))
+
+
+def _words(guest: Guest) -> dict[str, str]:
+    name, trigger = map(discord.utils.escape_markdown, (guest.name, guest.trigger))
+    return {"name": name, "trigger": trigger}

@@ -54,7 +54,7 @@ class MemoryCommands(app_commands.Group):
         await self._chat.memory.keep(place.channel_id, seated.kept.id, (), interaction.user.id)
         cleared = _("**{name}** has forgotten what it told of itself before now.")
         await interaction.response.send_message(cleared.format(name=called(seated.persona)), ephemeral=True)
-        await note(interaction, _("cleared what the persona remembers"))
+        await note(interaction, lambda: _("cleared what the persona remembers"))
 
     async def _notes(self, place: Place) -> tuple[Seated, tuple[str, ...]]:
         """Who talks there, and the notes in the next prompt. Raises InputError where nobody talks."""
@@ -87,7 +87,7 @@ class MemoryForm(Speaking, discord.ui.Modal):
         lines = self.notes.value.splitlines()
         kept = await self._chat.memory.keep(self._place.channel_id, self._seated.kept.id, lines, interaction.user.id)
         await interaction.response.send_message(shown(self._seated, kept, on=True), ephemeral=True)
-        await note(interaction, _("changed what the persona remembers"))
+        await note(interaction, lambda: _("changed what the persona remembers"))
 
     async def on_error(  # type: ignore[override]
         self, interaction: discord.Interaction, error: Exception

@@ -23,9 +23,10 @@ from bot.rule_lines import (
 )
 from bot.word_form import WordForm
 from persona_chat.errors import InputError
+from persona_chat.language import N_, _, grouped
 from persona_chat.moderation import LISTED, Moderation
 from persona_chat.rules import Kind
-from persona_chat.word_filter import Side
+from persona_chat.word_filter import Filtering, Side
 
 Listable = (
     discord.TextChannel | discord.VoiceChannel | discord.StageChannel | discord.ForumChannel
@@ -33,7 +34,18 @@ Listable = (
 )  # fmt: skip
 Action = Literal["allow", "deny", "clear"]
 
-ONLY_IN_SERVERS = "That only works in a server."
+ONLY_IN_SERVERS = N_("That only works in a server.")
+NAME_IT = {Kind.CHANNEL: N_("Name the channel as well."), Kind.ROLE: N_("Name the role as well.")}
+TOO_MANY = {
+    Kind.CHANNEL: N_("There are {number} channels on the lists already. Clear some first."),
+    Kind.ROLE: N_("There are {number} roles on the lists already. Clear some first."),
+}
+EVERY = {Kind.CHANNEL: N_("every channel"), Kind.ROLE: N_("every role")}
+DONE: dict[Action, str] = {
+    "allow": N_("allowed {what}"),
+    "deny": N_("denied {what}"),
+    "clear": N_("took {what} from the lists"),
+}
 
 
 class ModerationCommands(app_commands.Group):
@@ -76,8 +88,9 @@ class ModerationCommands(app_commands.Group):
         before = self._moderation.rules(guild_id).filtering
         filtering = replace(before, side=reads, built_in=before.built_in if built_in is None else built_in)
         await self._moderation.filter(guild_id, filtering)
-        await _answer(interaction, f"Word filter: {filter_line(filtering)}.")
-        await self._log_channel.note(interaction, f"set the word filter: {filter_line(filtering)}")
+        await _answer(interaction, filter_set(filtering))
+        said = N_("set the word filter: {filter}")
+        await self._log_channel.note(interaction, lambda: _(said).format(filter=filter_line(filtering)))
 
     @app_commands.command(name="words", extras=says(SERVER_MANAGERS, YOU, always=True))
     async def words(self, interaction: discord.Interaction) -> None:
@@ -88,9 +101,10 @@ class ModerationCommands(app_commands.Group):
             managed_server(interaction)
             filtering = replace(self._moderation.rules(guild_id).filtering, words=words)
             await self._moderation.filter(guild_id, filtering)
-            off = " It is off: `/moderation filter` turns it on." if filtering.side is Side.OFF else ""
-            await _answer(interaction, f"Word filter: {filter_line(filtering)}.{off}")
-            await self._log_channel.note(interaction, f"changed the filter's words; they are {len(words)} now")
+            off = _("It is off: `/moderation filter` turns it on.") if filtering.side is Side.OFF else ""
+            await _answer(interaction, " ".join(filter(None, (filter_set(filtering), off))))
+            said = N_("changed the filter's words; they are {number} now")
+            await self._log_channel.note(interaction, lambda: _(said).format(number=grouped(len(words))))
 
         await interaction.response.send_modal(
             WordForm("\n".join(self._moderation.rules(guild_id).filtering.words), done)
@@ -105,17 +119,18 @@ class ModerationCommands(app_commands.Group):
         guild_id = managed_server(interaction)
         before = self._moderation.rules(guild_id).log_channel_id
         if channel is None and not off:
-            raise InputError(f"Name a channel, or choose `off`. Now: {channel_line(before)}.")
+            now = _("Name a channel, or choose `off`. Now: {channel}.")
+            raise InputError(now.format(channel=channel_line(before)))
         await interaction.response.defer(ephemeral=True, thinking=True)
         after = None if off or channel is None else channel.id
         if after is None:
-            await self._log_channel.note(interaction, "ended this log")
-        elif not await self._log_channel.send(
-            after, f"I write here what moderators should know. Set by <@{interaction.user.id}>."
-        ):
-            raise InputError(f"I may not write in <#{after}>. I need View Channel and Send Messages there.")
+            await self._log_channel.note(interaction, lambda: _("ended this log"))
+        elif not await self._begins(interaction, after):
+            refused = _("I may not write in {channel}. I need View Channel and Send Messages there.")
+            raise InputError(refused.format(channel=channel_line(after)))
         await self._moderation.write_to(guild_id, after)
-        await interaction.edit_original_response(content=f"Log: {channel_line(after)}. Before: {channel_line(before)}.")
+        said = _("Log: {now}. Before: {before}.").format(now=channel_line(after), before=channel_line(before))
+        await interaction.edit_original_response(content=said)
 
     @app_commands.command(name="show", extras=says(SERVER_MANAGERS, YOU, always=True))
     async def show(self, interaction: discord.Interaction) -> None:
@@ -123,7 +138,7 @@ class ModerationCommands(app_commands.Group):
         guild_id = managed_server(interaction)
         reports = await self._reporting.open(guild_id, REPORTS)
         lines = rule_lines(self._moderation.rules(guild_id), guild_id, len(reports))
-        card = discord.Embed(title="Moderation", description="\n".join(lines))
+        card = discord.Embed(title=_("Moderation"), description="\n".join(lines))
         await interaction.response.send_message(embed=card, ephemeral=True)
 
     @app_commands.command(name="reports", extras=says(MODERATORS, YOU, always=True))
@@ -132,9 +147,9 @@ class ModerationCommands(app_commands.Group):
         guild_id = moderated_server(interaction)
         reports = await self._reporting.open(guild_id, REPORTS)
         if not reports:
-            raise InputError("There are no open reports.")
-        first = "`/moderation done` with its number closes a report."
-        await Pages("Open reports", [report_line(report) for report in reports], first=first).show(interaction)
+            raise InputError(_("There are no open reports."))
+        first = _("`/moderation done` with its number closes a report.")
+        await Pages(_("Open reports"), [report_line(report) for report in reports], first=first).show(interaction)
 
     @app_commands.command(name="done", extras=says(MODERATORS, YOU, always=True))
     @app_commands.describe(number="The number in `/moderation reports`")
@@ -151,32 +166,42 @@ class ModerationCommands(app_commands.Group):
         if action == "clear":
             await self._moderation.unlist(guild_id, kind, None if target is None else target[0])
         elif target is None:
-            raise InputError(f"Name the {kind} as well.")
+            raise InputError(_(NAME_IT[kind]))
         elif not await self._moderation.list(guild_id, kind, target[0], allowed=action == "allow"):
-            raise InputError(f"There are {LISTED} {kind}s on the lists already. Clear some first.")
+            raise InputError(_(TOO_MANY[kind]).format(number=LISTED))
         rules = self._moderation.rules(guild_id)
         lines = channel_lines(rules.channels) if kind is Kind.CHANNEL else role_lines(rules.roles, guild_id)
         await _answer(interaction, "\n".join(lines))
-        what = f"every {kind}" if target is None else target[1]
-        done = {"allow": f"allowed {what}", "deny": f"denied {what}", "clear": f"took {what} from the lists"}[action]
-        await self._log_channel.note(interaction, done)
+        what = EVERY[kind] if target is None else target[1]
+        await self._log_channel.note(interaction, lambda: _(DONE[action]).format(what=_(what)))
+
+    async def _begins(self, interaction: discord.Interaction, channel_id: int) -> bool:
+        """Say in a channel that it is the log from now on; False where that cannot be."""
+        with self._log_channel.speaking(interaction.guild, interaction.user.id):
+            line = _("I write here what moderators should know. Set by {person}.")
+            return await self._log_channel.send(channel_id, line.format(person=f"<@{interaction.user.id}>"))
+
+
+def filter_set(filtering: Filtering) -> str:
+    """What the filter does from now on."""
+    return _("Word filter: {filter}.").format(filter=filter_line(filtering))
 
 
 def managed_server(interaction: discord.Interaction) -> int:
     """The server, for somebody who manages it. Raises NotAllowed, and InputError where there is none."""
     if interaction.guild_id is None:
-        raise InputError(ONLY_IN_SERVERS)
+        raise InputError(_(ONLY_IN_SERVERS))
     if not interaction.permissions.manage_guild:
-        raise NotAllowed("That takes the permission Manage Server.")
+        raise NotAllowed(_("That takes the permission Manage Server."))
     return interaction.guild_id
 
 
 def moderated_server(interaction: discord.Interaction) -> int:
     """The server, for somebody who moderates or manages it. Raises NotAllowed, and InputError where there is none."""
     if interaction.guild_id is None:
-        raise InputError(ONLY_IN_SERVERS)
+        raise InputError(_(ONLY_IN_SERVERS))
     if not (interaction.permissions.manage_messages or interaction.permissions.manage_guild):
-        raise NotAllowed("That takes the permission Manage Messages or Manage Server.")
+        raise NotAllowed(_("That takes the permission Manage Messages or Manage Server."))
     return interaction.guild_id
 
 

@@ -73,7 +73,8 @@ class PersonaDraft(Buttons):
             ),
             view=None,
         )
-        await note_about(interaction, kept, f"{'made' if self._kept is None else 'changed'} the persona **{name}**")
+        did = N_("made the persona **{name}**") if self._kept is None else N_("changed the persona **{name}**")
+        await note_about(interaction, kept, lambda: _(did).format(name=name))
 
     @discord.ui.button(label=N_("Try it"), style=discord.ButtonStyle.secondary)
     async def try_it(self, interaction: discord.Interaction, _button: discord.ui.Button[Self]) -> None:

@@ -88,7 +88,8 @@ class Deletion(Buttons):
         undo.add_item(RestoreButton(self._kept.id))
         said = _("**{name}** is deleted.").format(name=called(self._kept.persona))
         await interaction.response.edit_message(content=said, view=undo)
-        await note_about(interaction, self._kept, f"deleted the persona **{called(self._kept.persona)}**")
+        name = called(self._kept.persona)
+        await note_about(interaction, self._kept, lambda: _("deleted the persona **{name}**").format(name=name))
 
     @discord.ui.button(label=N_("Keep"), style=discord.ButtonStyle.secondary)
     async def keep(self, interaction: discord.Interaction, _button: discord.ui.Button[Self]) -> None:
@@ -129,6 +130,7 @@ class RestoreButton(
             kept = await bot.chat.cast.restore(self._persona_id)
             said = _("**{name}** is back.").format(name=called(kept.persona))
             await interaction.response.edit_message(content=said, view=None)
-            await note_about(interaction, kept, f"brought the persona **{called(kept.persona)}** back")
+            name = called(kept.persona)
+            await note_about(interaction, kept, lambda: _("brought the persona **{name}** back").format(name=name))
         except Exception as error:
             await bot.failed(interaction, error)

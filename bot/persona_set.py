@@ -10,7 +10,7 @@ from bot.admission import stopped
 from bot.faces import Faces
 from bot.log_channel import note
 from bot.persona_form import PersonaForm, Typed, typed
-from bot.portrait import called, portrait, shortened
+from bot.portrait import SET_FOR, called, portrait, shortened
 from bot.rights import check_change, check_make
 from persona_chat.cast import Cast
 from persona_chat.errors import Filtered
@@ -22,7 +22,7 @@ from persona_chat.store.library import Kept
 
 FORM = N_("Who talks here?")
 
-WORDS_STOPPED = (
+WORDS_STOPPED = N_(
     "What it says of itself, or its greeting, has a word that this server's filter stops, so it is not shown here."
 )
 
@@ -96,7 +96,8 @@ class Setting:
             embed=None if hidden else portrait(persona),
         )
         if public:
-            await note(interaction, f"set **{called(persona)}** for this {scope}")
+            name = called(persona)
+            await note(interaction, lambda: _("set **{name}** for {place}").format(name=name, place=_(SET_FOR[scope])))
         came = before is None or before.id != kept.id
         if came and not hidden and scope in (Scope.CHANNEL, Scope.THREAD):
             await self.greet(interaction, persona)

@@ -120,7 +120,8 @@ class PersonaCommands(app_commands.Group):
         line = (mine if scope is Scope.ME else left).format(name=called(before.persona), place=_(SET_FOR[scope]))
         await interaction.response.send_message(line, ephemeral=scope is Scope.ME)
         if scope is not Scope.ME:
-            await note(interaction, f"let **{called(before.persona)}** leave this {scope}")
+            gone, here = called(before.persona), SET_FOR[scope]
+            await note(interaction, lambda: _("let **{name}** leave {place}").format(name=gone, place=_(here)))
 
     @app_commands.command(name="list", extras=says(EVERYBODY, YOU))
     async def listing(self, interaction: discord.Interaction) -> None:
@@ -209,7 +210,9 @@ class PersonaCommands(app_commands.Group):
             embed=portrait(now.persona),
             ephemeral=True,
         )
-        await note_about(interaction, now, f"gave **{called(now.persona)}** its words number {now.number} again")
+        who, number = called(now.persona), now.number
+        said = N_("gave **{name}** its words number {number} again")
+        await note_about(interaction, now, lambda: _(said).format(name=who, number=number))
 
     @app_commands.command(name="delete", extras=says(CHANGERS, YOU))
     @app_commands.describe(name="Whom")

@@ -11,8 +11,10 @@ from bot.command_table import EVERYBODY, YOU, says
 from bot.log_channel import LogChannel
 from bot.portrait import shortened
 from bot.rights import NotAllowed
+from bot.speaking import Speaking
 from persona_chat.errors import InputError
 from persona_chat.heard import encodable
+from persona_chat.language import N_, _
 from persona_chat.privacy import Privacy
 from persona_chat.store.reports import Report, Reports
 
@@ -24,17 +26,19 @@ REASON_CHARACTERS = 1000
 OPEN = 10
 """Open reports that one person may have in a server."""
 
-IN_DIRECT_MESSAGES = "In direct messages there are no moderators. Tell the people who run this bot."
-NO_LINK = "That is no link to a message in this server. Discord gives you one: Copy Message Link in a message's menu."
-NOT_MINE = "I pass on reports about my own messages only. For others ask a moderator, or report them to Discord."
-ENOUGH = f"You have {OPEN} reports that nobody has looked at yet. Ask a moderator of this server directly."
-AGAIN = "You reported that message already, and nobody has closed your report yet."
-SHOWN = "Thank you. The moderators of this server were told, and that it was you who reported it."
-KEPT = (
+IN_DIRECT_MESSAGES = N_("In direct messages there are no moderators. Tell the people who run this bot.")
+NO_LINK = N_(
+    "That is no link to a message in this server. Discord gives you one: Copy Message Link in a message's menu."
+)
+NOT_MINE = N_("I pass on reports about my own messages only. For others ask a moderator, or report them to Discord.")
+ENOUGH = N_("You have {number} reports that nobody has looked at yet. Ask a moderator of this server directly.")
+AGAIN = N_("You reported that message already, and nobody has closed your report yet.")
+SHOWN = N_("Thank you. The moderators of this server were told, and that it was you who reported it.")
+KEPT = N_(
     "Thank you. It is kept for the people who manage this server, with your name. They set no channel in which they "
     "would see it at once: if it matters now, tell a moderator, or the people who run this bot."
 )
-NOBODY_TOLD = (
+NOBODY_TOLD = N_(
     "You opted out, so I keep nothing of you, and there is no channel here for reports. Tell a moderator of this "
     "server, or the people who run this bot."
 )
@@ -53,7 +57,7 @@ class Reporting:
     async def ask(self, interaction: discord.Interaction, channel_id: int | None, message_id: int | None) -> None:
         """Open the form for a message, or for nothing in particular."""
         if interaction.guild_id is None:
-            raise InputError(IN_DIRECT_MESSAGES)
+            raise InputError(_(IN_DIRECT_MESSAGES))
         await interaction.response.send_modal(ReportForm(channel_id or interaction.channel_id or 0, message_id))
 
     async def take(
@@ -62,22 +66,23 @@ class Reporting:
         """Keep the report, show it to the moderators, and say which of the two was done."""
         guild_id, person_id, reason = interaction.guild_id, interaction.user.id, encodable(reason)
         if guild_id is None:
-            raise InputError(IN_DIRECT_MESSAGES)
+            raise InputError(_(IN_DIRECT_MESSAGES))
         await interaction.response.defer(ephemeral=True, thinking=True)
         report = None
         if not self._privacy.opted_out(person_id):
             add = self._reports.add
             kept = await asyncio.to_thread(add, guild_id, channel_id, message_id, person_id, reason, OPEN)
             if kept is None:
-                raise InputError(ENOUGH)
+                raise InputError(_(ENOUGH).format(number=OPEN))
             report, new = kept
             if not new:
-                raise InputError(AGAIN)
-        line = reported(guild_id, channel_id, message_id, person_id, reason, report)
-        view = done_view(report) if report is not None else None
-        shown = await self._log_channel.write(guild_id, line, view=view, report=True)
+                raise InputError(_(AGAIN))
+        with self._log_channel.speaking(interaction.guild, person_id):
+            line = reported(guild_id, channel_id, message_id, person_id, reason, report)
+            view = done_view(report) if report is not None else None
+            shown = await self._log_channel.write(guild_id, line, view=view, report=True)
         said = SHOWN if shown else KEPT if report is not None else NOBODY_TOLD
-        await interaction.edit_original_response(content=said)
+        await interaction.edit_original_response(content=_(said))
 
     async def open(self, guild_id: int, limit: int) -> tuple[Report, ...]:
         """Return the open reports of a server, the oldest first."""
@@ -87,26 +92,27 @@ class Reporting:
         """Close a report, for moderators; return what to say. Raises NotAllowed, and InputError."""
         may = interaction.permissions.manage_messages or interaction.permissions.manage_guild
         if interaction.guild_id is None or not may:
-            raise NotAllowed("That takes the permission Manage Messages or Manage Server, in the server.")
+            raise NotAllowed(_("That takes the permission Manage Messages or Manage Server, in the server."))
         closed = await asyncio.to_thread(self._reports.done, interaction.guild_id, number, interaction.user.id)
         if closed is None:
-            raise InputError(f"There is no report {number} in this server. `/moderation reports` shows the open ones.")
-        return f"Report {number} is done." if closed else f"Report {number} was done already."
+            text = _("There is no report {number} in this server. `/moderation reports` shows the open ones.")
+            raise InputError(text.format(number=number))
+        said = _("Report {number} is done.") if closed else _("Report {number} was done already.")
+        return said.format(number=number)
 
 
-class ReportForm(discord.ui.Modal, title="Report"):
+class ReportForm(Speaking, discord.ui.Modal):
     """Asks what is wrong."""
 
     def __init__(self, channel_id: int, message_id: int | None) -> None:
-        super().__init__()
+        super().__init__(title=_("Report"))
         self._channel_id = channel_id
         self._message_id = message_id
         self.reason = discord.ui.TextInput[Self](
-            style=discord.TextStyle.paragraph, max_length=REASON_CHARACTERS, placeholder="What is wrong with it?"
+            style=discord.TextStyle.paragraph, max_length=REASON_CHARACTERS, placeholder=_("What is wrong with it?")
         )
-        self.add_item(
-            discord.ui.Label(text="Reason", description="Moderators read it, with your name.", component=self.reason)
-        )
+        read = _("Moderators read it, with your name.")
+        self.add_item(discord.ui.Label(text=_("Reason"), description=read, component=self.reason))
 
     async def on_submit(self, interaction: "discord.Interaction[PersonaBot]") -> None:  # type: ignore[override]
         """Hand the report on."""
@@ -121,13 +127,13 @@ class ReportForm(discord.ui.Modal, title="Report"):
 
 
 class DoneButton(
-    discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]], template=r"report:done:(?P<number>\d{1,18})"
+    Speaking, discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]], template=r"report:done:(?P<number>\d{1,18})"
 ):
     """Ends a report, for moderators; also after the bot was started anew."""
 
     def __init__(self, number: int) -> None:
         named = f"report:done:{number}"
-        super().__init__(discord.ui.Button(label="Done", style=discord.ButtonStyle.secondary, custom_id=named))
+        super().__init__(discord.ui.Button(label=_("Done"), style=discord.ButtonStyle.secondary, custom_id=named))
         self._number = number
 
     @classmethod
@@ -143,8 +149,10 @@ class DoneButton(
         try:
             await bot.reporting.done(interaction, self._number)
             said = interaction.message.content if interaction.message is not None else ""
+            with bot.log_channel.speaking(interaction.guild, interaction.user.id):
+                done = _("Done: {person}").format(person=f"<@{interaction.user.id}>")
             await interaction.response.edit_message(
-                content=shortened(f"{said}\n-# Done: <@{interaction.user.id}>", 2000),
+                content=shortened(f"{said}\n-# {done}", 2000),
                 view=None,
                 allowed_mentions=discord.AllowedMentions.none(),
             )
@@ -173,7 +181,7 @@ def report_menu() -> app_commands.ContextMenu:
     async def chosen(interaction: discord.Interaction[Any], message: discord.Message) -> None:
         bot = interaction.client
         if message.author.id != bot.user.id and not bot.faces.is_ours(message):
-            raise InputError(NOT_MINE)
+            raise InputError(_(NOT_MINE))
         await bot.reporting.ask(interaction, message.channel.id, message.id)
 
     does = {"does": "Tell this server's moderators that something is wrong with it"}
@@ -184,16 +192,16 @@ def linked(link: str, guild_id: int | None) -> tuple[int, int]:
     """The channel and the message that a link names. Raises InputError for anything but one into this server."""
     found = _LINK.fullmatch(link.strip())
     if guild_id is None:
-        raise InputError(IN_DIRECT_MESSAGES)
+        raise InputError(_(IN_DIRECT_MESSAGES))
     if found is None or int(found[1]) != guild_id:
-        raise InputError(NO_LINK)
+        raise InputError(_(NO_LINK))
     return int(found[2]), int(found[3])
 
 
 def where(guild_id: int, channel_id: int, message_id: int | None) -> str:
     """What a report is about: a link, or the channel in which it was made."""
     if message_id is None:
-        return f"in <#{channel_id}>"
+        return _("in {channel}").format(channel=f"<#{channel_id}>")
     return f"https://discord.com/channels/{guild_id}/{channel_id}/{message_id}"
 
 
@@ -201,9 +209,9 @@ def reported(
     guild_id: int, channel_id: int, message_id: int | None, person_id: int, reason: str, report: Report | None
 ) -> str:
     """A report as the moderators read it in their channel."""
-    number = f" {report.number}" if report is not None else ""
-    place = where(guild_id, channel_id, message_id)
-    return f"**Report{number}** by <@{person_id}> · {place}\n> {quoted(reason, 800)}"
+    by = _("**Report** by {person}") if report is None else _("**Report {number}** by {person}")
+    head = by.format(person=f"<@{person_id}>", number=report.number if report is not None else "")
+    return f"{head} · {where(guild_id, channel_id, message_id)}\n> {quoted(reason, 800)}"
 
 
 def quoted(reason: str, most: int) -> str:

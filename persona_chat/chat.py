@@ -29,7 +29,7 @@ from persona_chat.underway import Begun, Turns, UnderWay
 
 NO_PERSONA = N_("Nobody is here to talk to yet. Set a persona with `/persona set`.")
 
-NOT_READ = "There is a word in that which this server's filter stops, so I do not answer it and keep nothing of it."
+NOT_READ = N_("There is a word in that which this server's filter stops, so I do not answer it and keep nothing of it.")
 
 Thinking = Callable[[Persona], AbstractAsyncContextManager[object]]
 """Entered while the model works for that persona."""

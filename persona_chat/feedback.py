@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from persona_chat.errors import InputError
 from persona_chat.heard import encodable
+from persona_chat.language import N_, _, grouped
 from persona_chat.rework import NOT_MINE
 from persona_chat.store.answers import Answer, Version
 from persona_chat.store.feedback import Mine, Suggestion, Tally, Thumb
@@ -24,9 +25,9 @@ SHOWN = 100
 
 _Z = 1.96  # of a normal distribution 95 % lies so many deviations around the mean
 
-OPTED_OUT = "You opted out, so I keep no feedback of yours. `/privacy opt-in` ends that."
-BY_A_PERSON = "A person wrote these words. Feedback is about what the model writes."
-GONE = "That version of the reply is not there any more."
+OPTED_OUT = N_("You opted out, so I keep no feedback of yours. `/privacy opt-in` ends that.")
+BY_A_PERSON = N_("A person wrote these words. Feedback is about what the model writes.")
+GONE = N_("That version of the reply is not there any more.")
 
 
 @dataclass(frozen=True)
@@ -70,25 +71,26 @@ class Feedback:
     async def check(self, message_id: int, number: int, person_id: int) -> None:
         """Raise InputError unless this person may say what they think of that version."""
         if self._opted_out(person_id):
-            raise InputError(OPTED_OUT)
+            raise InputError(_(OPTED_OUT))
         version = _version(await self._find(message_id), number)
         if version.how is not None and "edited_by" in version.how:
-            raise InputError(BY_A_PERSON)
+            raise InputError(_(BY_A_PERSON))
 
     async def judge(self, message_id: int, number: int, person_id: int, thumb: Thumb | None) -> None:
         """Keep a person's verdict on that version of the answer to a message; None takes it back. As `check`."""
         await self.check(message_id, number, person_id)
         if not await asyncio.to_thread(self._store.feedback.judge, message_id, number, person_id, thumb):
-            raise InputError(GONE)
+            raise InputError(_(GONE))
 
     async def suggest(self, message_id: int, number: int, person_id: int, text: str) -> None:
         """Keep what a person says that version should have been; no words take it back. As `check`."""
         words = " ".join(encodable(text).split())
         if len(words) > SUGGESTION_CHARACTERS:
-            raise InputError(f"That has {len(words):,} characters; {SUGGESTION_CHARACTERS:,} are allowed.")
+            text = _("That has {number} characters; {allowed} are allowed.")
+            raise InputError(text.format(number=grouped(len(words)), allowed=grouped(SUGGESTION_CHARACTERS)))
         await self.check(message_id, number, person_id)
         if not await asyncio.to_thread(self._store.feedback.suggest, message_id, number, person_id, words):
-            raise InputError(GONE)
+            raise InputError(_(GONE))
 
     async def take_back(self, message_id: int, person_id: int, thumb: Thumb) -> None:
         """Let go of that verdict of a person, on whichever versions of the answer it was: also for who opted out."""
@@ -105,7 +107,7 @@ class Feedback:
     async def _find(self, message_id: int) -> Answer:
         answer = await asyncio.to_thread(self._store.answers.find, message_id)
         if answer is None:
-            raise InputError(NOT_MINE)
+            raise InputError(_(NOT_MINE))
         return answer
 
 
@@ -128,4 +130,4 @@ def _version(answer: Answer, number: int) -> Version:
     for version in answer.versions:
         if version.number == number:
             return version
-    raise InputError(GONE)
+    raise InputError(_(GONE))

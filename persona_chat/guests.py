@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from persona_chat.errors import InputError
+from persona_chat.language import _
 from persona_chat.place import Place, Scope, Spot
 from persona_chat.store.guests import Guest, GuestBook
 from persona_chat.store.library import Kept, key_of
@@ -69,11 +70,13 @@ def check(name: str, trigger: str, others: Iterable[Guest]) -> None:
     """Raise InputError where one more cannot come, or would be called as somebody who is there."""
     others = tuple(others)
     if len(others) >= MOST:
-        raise InputError(f"There are {MOST} guests here, and more cannot be. Let one go with `/persona guest dismiss`.")
+        text = _("There are {number} guests here, and more cannot be. Let one go with `/persona guest dismiss`.")
+        raise InputError(text.format(number=MOST))
     taken = {key_of(word): guest for guest in others for word in answers_to(guest).words}
     for word in filter(None, (name, trigger)):
         if (guest := taken.get(key_of(word))) is not None:
-            raise InputError(f"{guest.name} answers to “{word}” here already. Choose another word.")
+            text = _("{name} answers to “{word}” here already. Choose another word.")
+            raise InputError(text.format(name=guest.name, word=word))
 
 
 def answers_to(guest: Guest) -> Called:

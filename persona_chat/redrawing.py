@@ -6,12 +6,13 @@ from dataclasses import replace
 
 from persona_chat.engine.reply import Follow, Reply, ReplyRequest, Sampling
 from persona_chat.errors import Filtered
+from persona_chat.language import N_
 from persona_chat.moderation import Moderation
 from persona_chat.place import Place
 
-NO_CLEAN_WORDS = "I found no answer that this server's word filter lets through. Please ask in another way."
+NO_CLEAN_WORDS = N_("I found no answer that this server's word filter lets through. Please ask in another way.")
 
-NAME_STOPPED = "This server's word filter does not let a persona of that name talk here."
+NAME_STOPPED = N_("This server's word filter does not let a persona of that name talk here.")
 
 TRIES = 3
 """How often a reply is drawn before there is none."""

@@ -62,7 +62,7 @@ class Rework:
         async with self._chat.in_turn(answer.channel_id):
             answer = await self.find(message_id)
             if len(answer.version.text) >= LONGEST:
-                raise InputError("This reply is as long as replies get.")
+                raise InputError(_("This reply is as long as replies get."))
             request, revision_id = await self._request(answer, place)
             request = replace(request, begun=answer.version.text)
             request, reply = await self._chat.write(request, place)

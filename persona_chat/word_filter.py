@@ -13,6 +13,7 @@ from pathlib import Path
 
 from persona_chat.errors import InputError
 from persona_chat.heard import encodable
+from persona_chat.language import N_, _, grouped
 
 WORDS = 200
 """The most words of its own that a server may have."""
@@ -45,10 +46,10 @@ def side_of(*, reads_input: bool, reads_output: bool) -> Side:
 
 
 class Listed(StrEnum):
-    """Which list a word is on, for people."""
+    """Which list a word is on, for people; it goes through `_` where it is shown."""
 
-    BUILT_IN = "the built-in list"
-    OWN = "the server's own list"
+    BUILT_IN = N_("the built-in list")
+    OWN = N_("the server's own list")
 
 
 @dataclass(frozen=True)
@@ -126,12 +127,15 @@ def typed_words(text: str) -> tuple[str, ...]:
     lines = dict.fromkeys(" ".join(line.split()) for line in encodable(text).splitlines())
     words = tuple(line for line in lines if line)
     if len(words) > WORDS:
-        raise InputError(f"That are {len(words):,} words; {WORDS} are allowed.")
+        text = _("That are {number} words; {allowed} are allowed.")
+        raise InputError(text.format(number=grouped(len(words)), allowed=WORDS))
     for word in words:
         if len(word) > WORD_CHARACTERS:
-            raise InputError(f"The word that begins with “{word[:20]}” is longer than {WORD_CHARACTERS} characters.")
+            text = _("The word that begins with “{beginning}” is longer than {allowed} characters.")
+            raise InputError(text.format(beginning=word[:20], allowed=WORD_CHARACTERS))
         if not _spaced(_folded(word)):
-            raise InputError(f"“{word}” has neither a letter nor a digit in it, so it would never be found.")
+            text = _("“{word}” has neither a letter nor a digit in it, so it would never be found.")
+            raise InputError(text.format(word=word))
     return words
 
 

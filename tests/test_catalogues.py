@@ -14,11 +14,15 @@ from babel.messages.catalog import Catalog, Message
 from babel.messages.pofile import read_po
 from discord import app_commands
 
+from bot.feedback import SuggestionForm
 from bot.persona_form import LineForm, PersonaForm, Typed
 from bot.personas import _MINE
 from bot.reply_view import EditForm, More
+from bot.reports import ReportForm
 from bot.speaking import CHOICE, COMMAND, OPTION, Names
+from bot.word_form import WordForm
 from persona_chat.errors import EngineBusy, PersonaTooLong, ReplyTimeout
+from persona_chat.feedback import Feedback, Opinion
 from persona_chat.language import (
     LANGUAGES,
     _,
@@ -30,6 +34,8 @@ from persona_chat.language import (
     speaking,
 )
 from persona_chat.persona import NAME_CHARACTERS, Persona
+from persona_chat.store.feedback import Mine
+from persona_chat.store.store import Store
 from tests.catalogues import KEYWORDS, ROOMS, ROOT, commands_of, template
 
 LARGEST_COMMAND = 8000
@@ -179,16 +185,23 @@ def test_names_and_descriptions_are_such_that_discord_takes_them(tree: app_comma
 
 
 @pytest.mark.parametrize("language", ["en", *LANGUAGES])
-async def test_forms_and_buttons_fit(language: str) -> None:
+async def test_forms_and_buttons_fit(store: Store, language: str) -> None:
     async def done(_interaction: discord.Interaction, _persona: Persona) -> None: ...
 
     async def said(_interaction: discord.Interaction, _line: str) -> None: ...
 
+    async def typed(_interaction: discord.Interaction, _words: tuple[str, ...]) -> None: ...
+
+    opinion = Opinion(1, 1, 1, Mine(None, ""))
+    feedback = Feedback(store, lambda _person: False)
     with speaking(language):
         modals = (
             PersonaForm(_("Change the persona"), Typed(), done),
             LineForm(Persona("N" * 50), said),
             EditForm(1, "x"),
+            SuggestionForm(feedback, opinion),
+            ReportForm(1, None),
+            WordForm("", typed),
         )
         for modal in modals:
             assert 1 <= len(modal.title) <= 45
@@ -200,12 +213,21 @@ async def test_forms_and_buttons_fit(language: str) -> None:
                 assert len(label.component.placeholder or "") <= 100
         for title in ("Who talks here?", "A new persona"):
             assert len(_(title)) <= 45
-        more = More(1)
-        assert [item.label for item in more.children if isinstance(item, discord.ui.Button)] == [
-            _("Why this reply?"),
-            _("Edit"),
-            _("Delete"),
-        ]
+        more = More(1, opinion)
+        labels = [item.label or "" for item in more.children if isinstance(item, discord.ui.Button)]
+        assert max(map(len, labels)) <= 80
+        assert sorted(labels) == sorted(
+            [
+                "👍",
+                "👎",
+                _("Should have said …"),
+                _("Continue"),
+                _("Why this reply?"),
+                _("Edit"),
+                _("Report"),
+                _("Delete"),
+            ]
+        )
         assert len(_(_MINE)) <= len(_MINE), f"a name of {NAME_CHARACTERS} characters with the mark may be chosen"
 
 

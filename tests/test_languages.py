@@ -11,12 +11,14 @@ import simcord.interactions
 from simcord.results import ResponseMessage
 
 import bot
-from bot.speaking import Speaking
+from bot.feedback import tally_line
+from bot.speaking import CHOICE, COMMAND, MENU, OPTION, Speaking
 from persona_chat import language
 from persona_chat.engine.scripted import ScriptedEngine
 from persona_chat.errors import EngineBusy
 from persona_chat.persona import Persona
 from persona_chat.settings import Settings
+from persona_chat.store.feedback import Tally
 from persona_chat.store.store import Store
 from tests.discord_world import World, fill, told, world
 from tests.test_command_table import MENUS, NAMES, OPTIONS
@@ -140,6 +142,41 @@ async def test_a_reaction_is_answered_in_the_language_of_who_reacts(
         assert answer.embeds[0].title == "Pourquoi cette réponse ?"
 
 
+async def test_moderators_read_the_log_in_the_servers_language(
+    store: Store, settings: Settings, locale: Choose
+) -> None:
+    async with world(store, settings) as here:
+        await here.bot.chat.moderation.write_to(here.guild.id, here.other.id)
+        server = here.bot.guilds[0]
+        server.preferred_locale = discord.Locale.japanese
+        locale("fr")
+        (said,) = told(await here.owner.slash(here.talk, "chat pause"))
+        assert said.content == "Je me tais ici. `/discussion reprendre` y met fin."
+        where = f" · <#{here.talk.id}>"
+        assert here.said(here.other)[-1] == f"<@{here.owner.id}>さんが私を一時停止しました{where}"
+        (thanks,) = told(await fill(here.guest, await here.guest.slash(here.talk, "report"), "Rude"))
+        assert thanks.content.startswith("Merci. La modération de ce serveur est au courant")
+        shown = here.other.last_message
+        assert shown.content == f"**報告1**：<@{here.guest.id}>さんから · <#{here.talk.id}>で\n> Rude"
+        await here.owner.click(shown, label="対応済み")
+        assert here.said(here.other)[-1].endswith(f"\n-# 対応済み：<@{here.owner.id}>さん")
+        server.preferred_locale = discord.Locale.american_english  # which it says too when it never chose
+        await here.owner.slash(here.talk, "chat resume")
+        assert here.said(here.other)[-1] == f"<@{here.owner.id}> a mis fin à ma pause{where}"
+
+
+def test_what_people_think_is_counted_in_every_language() -> None:
+    tally = Tally("warm", 1234, 1200, 34, 1)
+    lines = {}
+    for language_ in ("en", "de"):
+        with language.speaking(language_):
+            lines[language_] = tally_line(tally)
+    assert lines == {
+        "en": "**`warm`**\n1,234 replies judged · 1,200 👍 · 34 👎 · 97% 👍 (96% to 98%) · 1 suggestion",
+        "de": "**`warm`**\n1.234 Antworten bewertet · 1.200 👍 · 34 👎 · 97 % 👍 (96 % bis 98 %) · 1 Vorschlag",
+    }
+
+
 async def test_discord_is_told_the_names_in_every_language(store: Store, settings: Settings) -> None:
     async with world(store, settings) as here:
         sent = next(request for request in here.env.http_requests if request.path.endswith("/commands"))
@@ -189,7 +226,7 @@ class Marked(gettext.NullTranslations):
         return f"[{msgid1 if n == 1 else msgid2}]"
 
     def pgettext(self, context: str, message: str) -> str:
-        return message
+        return message if context in (COMMAND, MENU, OPTION, CHOICE) else f"[{message}]"
 
 
 def unmarked(text: str) -> str:

@@ -48,16 +48,19 @@ class Answering:
     async def answer(self, message: discord.Message, heard: Heard, *, addressed: bool) -> None:
         """Answer a message, or tell the person why not."""
         draft = Draft(message, self._faces, self._wait, self._count_draft)
+        sent: list[int] = []
         try:
             await self._chat.answer(
                 heard,
                 addressed=addressed,
                 thinking=lambda persona: self._thinking(message, persona, draft),
                 follow=draft.follow,
-                deliver=lambda persona, reply: self._deliver(message, persona, reply, draft),
+                deliver=lambda persona, reply: self._deliver(message, persona, reply, draft, sent),
             )
         except Stopped:
             await draft.vanish()
+            for message_id in sent:  # the question was taken back while they were on their way
+                await self._faces.delete(message.channel, message_id)
         except PersonaChatError as error:
             log.info("message %s gets no reply: %s", message.id, type(error).__name__)
             if isinstance(error, AgeRestricted) and not addressed:
@@ -106,9 +109,9 @@ class Answering:
                 yield
 
     async def _deliver(
-        self, message: discord.Message, persona: Persona, reply: str, draft: Draft
+        self, message: discord.Message, persona: Persona, reply: str, draft: Draft, messages: list[int]
     ) -> AsyncIterator[int]:
-        """Send the reply to the message, further parts after it."""
+        """Send the reply to the message, further parts after it; `messages` are the ids of what was sent."""
         for number, part in enumerate(text.parts(reply, persona.name)):
             first = number == 0
             view = reply_view() if first and self._buttons else None
@@ -120,4 +123,5 @@ class Answering:
                 sent = await self._faces.send(
                     message.channel, part, persona, part=number, asked=asked, nonce=nonce, view=view
                 )
+            messages.append(sent)
             yield sent

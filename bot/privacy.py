@@ -189,6 +189,10 @@ def _numbers(held: Held) -> list[str]:
         (ngettext("{number} reply that you rewrote", "{number} replies that you rewrote", held.edits), held.edits),
         (ngettext("feedback on {number} reply", "feedback on {number} replies", held.feedback), held.feedback),
         (ngettext("{number} report to moderators", "{number} reports to moderators", held.reports), held.reports),
+        (
+            ngettext("{number} memory that you changed", "{number} memories that you changed", held.memories),
+            held.memories,
+        ),
     )
     return [text.format(number=grouped(count), channels=channels) for text, count in parts if count]
 

@@ -11,10 +11,10 @@ MOST = 5
 
 @dataclass(eq=False)
 class Burst:
-    """What one person said in a row, oldest first; the last one is answered. `guest_id` is who is called in it."""
+    """What one person said in a row, oldest first; the last one is answered. `to` is the persona it is said to."""
 
     parts: list[Heard] = field(default_factory=list)
-    guest_id: int | None = None
+    to: int | None = None
 
     def goes_on_after(self, message_id: int) -> bool:
         """Whether another message came after that one, and is answered in its place."""
@@ -27,31 +27,45 @@ class Bursts:
     def __init__(self) -> None:
         self._open: dict[int, Burst] = {}
 
-    def join(self, heard: Heard, guest_id: int | None) -> tuple[Burst, int | None]:
-        """Put a message to the burst it belongs to, or begin one; return the id of whose place it takes, if it does."""
+    def join(self, heard: Heard, named: int | None, host: int | None) -> tuple[Burst, int | None]:
+        """Put a message to the burst it belongs to, or begin one; return the id of whose place it takes, if it does.
+
+        `named` is the persona that the message calls, if it does, and `host` who answers what calls nobody.
+        """
         burst = self._open.get(heard.place.channel_id)
-        if burst is None or not _belongs(heard, guest_id, burst):
-            burst = self._open[heard.place.channel_id] = Burst([heard], guest_id)
+        if burst is None or not _belongs(heard, named, burst):
+            burst = self._open[heard.place.channel_id] = Burst([heard], host if named is None else named)
             return burst, None
         if any(part.message_id == heard.message_id for part in burst.parts):
             return burst, None  # an event that came twice
         before = burst.parts[-1].message_id
         burst.parts.append(heard)
-        burst.guest_id = burst.guest_id if burst.guest_id is not None else guest_id
         return burst, before
 
-    def close(self, message_id: int) -> None:
-        """Let the burst with that message grow no more."""
-        for channel_id, burst in tuple(self._open.items()):
-            if any(part.message_id == message_id for part in burst.parts):
+    def close(self, burst: Burst) -> None:
+        """Let it grow no more."""
+        for channel_id, one in tuple(self._open.items()):
+            if one is burst:
                 del self._open[channel_id]
+
+    def close_with(self, message_id: int) -> None:
+        """Let the burst with that message grow no more."""
+        for burst in tuple(self._open.values()):
+            if any(part.message_id == message_id for part in burst.parts):
+                self.close(burst)
+
+    def close_all_of(self, person_id: int) -> None:
+        """Let no burst of that person grow any more."""
+        for burst in tuple(self._open.values()):
+            if burst.parts[0].place.person_id == person_id:
+                self.close(burst)
 
     def drop(self, message_id: int) -> None:
         """Leave out a message that was taken back."""
-        for channel_id, burst in tuple(self._open.items()):
+        for burst in tuple(self._open.values()):
             burst.parts = [part for part in burst.parts if part.message_id != message_id]
             if not burst.parts:
-                del self._open[channel_id]
+                self.close(burst)
 
     def rephrase(self, message_id: int, text: str) -> None:
         """Take over what a message says now."""
@@ -65,12 +79,12 @@ def together(parts: Sequence[Heard]) -> Heard:
     return replace(parts[-1], text=" ".join(part.text for part in parts), answers=answers)
 
 
-def _belongs(heard: Heard, guest_id: int | None, burst: Burst) -> bool:
+def _belongs(heard: Heard, named: int | None, burst: Burst) -> bool:
     """Whether the same person says it to the same persona."""
     answers = together(burst.parts).answers
     return (
         burst.parts[0].place.person_id == heard.place.person_id
         and len(burst.parts) < MOST
-        and (guest_id is None or guest_id == burst.guest_id)
+        and (named is None or named == burst.to)
         and (heard.answers is None or heard.answers == answers)
     )

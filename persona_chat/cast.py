@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from persona_chat.engine.reply import ReplyEngine
 from persona_chat.errors import AgeRestricted, InputError, PersonaGone
-from persona_chat.guests import Guests
+from persona_chat.guests import Called, Guests, answers_to
 from persona_chat.language import _
 from persona_chat.persona import Persona
 from persona_chat.place import Place, Scope, Spot
@@ -28,12 +28,13 @@ class Cast:
         self._library, self._seating = store.library, store.seating
         self.guests = Guests(store.guests)
         self._engine = engine
-        self._on: frozenset[Spot] = frozenset()
+        self._on: dict[Spot, Called] = {}
         self._changing = asyncio.Lock()  # what is set and what is on never differ
 
     async def start(self) -> None:
         """Read where somebody talks. Call it before anything else."""
-        self._on = await asyncio.to_thread(self._seating.spots)
+        on = await asyncio.to_thread(self._seating.spots)
+        self._on = {spot: Called(persona_id, (name,)) for spot, (persona_id, name) in on.items()}
         await self.guests.look_again()
 
     async def look_again(self) -> None:
@@ -44,6 +45,14 @@ class Cast:
     def is_on(self, place: Place) -> bool:
         """Whether messages in this place are for a persona, also without a mention: one was set just for it."""
         return any(place.find(scope) in self._on for scope in (Scope.THREAD, Scope.CHANNEL))
+
+    def everybody(self, place: Place) -> tuple[list[Called], int | None]:
+        """Return whom a text can call in this place, and the id of who answers what calls nobody."""
+        guests = [answers_to(guest) for guest in self.guests.at(place)]
+        host = next((self._on[spot] for spot in place.spots if spot in self._on), None)
+        if host is None:
+            return guests, guests[0].persona_id if guests else None
+        return [*guests, host], host.persona_id
 
     async def check(self, persona: Persona) -> int:
         """Return the persona's size in tokens. Raises PersonaTooLong, with the count."""
@@ -69,8 +78,7 @@ class Cast:
         home = place.mine if scope is Scope.ME else place.home
         async with self._changing:
             kept = await asyncio.to_thread(self._seating.put, spot, home, persona, place.person_id)
-            self._on |= {spot}
-            await self.guests.look_again()
+            await self.start()
         return kept
 
     async def seat(self, place: Place, scope: Scope, kept: Kept) -> None:
@@ -80,14 +88,14 @@ class Cast:
             check_age(place, kept.persona)
         async with self._changing:
             await asyncio.to_thread(self._seating.seat, spot, kept.id, place.person_id)
-            self._on |= {spot}
+            await self.start()
 
     async def unseat(self, place: Place, scope: Scope) -> Kept | None:
         """Let nobody talk there any more; return who did."""
         spot = spot_of(place, scope)
         async with self._changing:
             before = await asyncio.to_thread(self._seating.unseat, spot)
-            self._on -= {spot}
+            await self.start()
         return before
 
     async def invite(self, place: Place, scope: Scope, kept: Kept, trigger: str) -> Guest:
@@ -106,7 +114,7 @@ class Cast:
         await self.check(persona)
         async with self._changing:
             edited = await asyncio.to_thread(self._library.edit, kept.id, persona, by)
-            await self.guests.look_again()
+            await self.start()
         return edited
 
     async def search(self, home: Spot, name: str) -> Kept | None:
@@ -159,7 +167,7 @@ class Cast:
             number = earlier[0]
         async with self._changing:
             returned = await asyncio.to_thread(self._library.return_to, kept.id, number)
-            await self.guests.look_again()
+            await self.start()
         return returned
 
 

@@ -112,7 +112,7 @@ class Chat:
         With `keep` what is there of it is the reply; without, as when the question is taken back, there is none.
         """
         if keep:
-            self._bursts.close(message_id)
+            self._bursts.close_with(message_id)
         else:
             self._bursts.drop(message_id)
         return self._under_way.stop(message_id, keep=keep)
@@ -123,6 +123,7 @@ class Chat:
 
     async def stop_all_of(self, person_id: int) -> None:
         """End the replies to all messages of a person, and wait until nothing more of them is kept."""
+        self._bursts.close_all_of(person_id)
         await self._under_way.stop_all_of(person_id)
 
     async def _answer(
@@ -146,13 +147,14 @@ class Chat:
                 await self._answer_all(burst, begun, follow, thinking=thinking, deliver=deliver)
         finally:
             if not burst.goes_on_after(heard.message_id):
-                self._bursts.close(heard.message_id)
+                self._bursts.close(burst)
 
     async def _gathered(self, heard: Heard) -> Burst:
         """The burst that the message belongs to, after the wait for more. Whose place it takes is not answered."""
         if not self._settings.burst_s:
             return Burst([heard])
-        burst, before = self._bursts.join(heard, self.cast.guests.named(heard.place, heard.text))
+        everybody, host = self.cast.everybody(heard.place)
+        burst, before = self._bursts.join(heard, called(heard.text, everybody), host)
         if before is not None:
             self._under_way.stop(before, keep=False)
         await self._wait(asyncio.sleep(self._settings.burst_s))
@@ -163,27 +165,33 @@ class Chat:
     ) -> None:
         """Answer the last message of a burst, in its channel's turn."""
         parts = tuple(burst.parts)
-        heard = together(parts)
+        heard = together(parts)  # what is taken back from here on is deleted in the store
         if not await asyncio.to_thread(self._store.claim, heard, parts):
             return
         try:
+            if len(parts) > 1 and (listed := self.moderation.words(heard.place.guild_id).stops_input(heard.text)):
+                raise Filtered(_(NOT_READ), listed)
             seated, request = await self._asked(heard)
             async with thinking(seated.persona):
                 told = held_back(self.moderation, heard.place, follow)
                 written = partial(self._written, begun=begun, follow=told)
                 request, reply = await clean(self.moderation, heard.place, request, written)
-            if begun.stopped and not begun.keep:  # after its last word
+            if begun.taken_back:  # after its last word
                 raise Stopped
-            self._bursts.close(heard.message_id)
+            self._bursts.close(burst)
         except PersonaChatError as error:
             await asyncio.to_thread(self._store.refuse, heard.message_id, type(error).__name__)
             raise
         save, made = self._store.save_reply, how(request, reply)
         await asyncio.to_thread(save, heard.message_id, seated.revision_id, reply.text, reply.adapter, made)
         part = 0
-        async for sent_id in deliver(seated.persona, reply.text):
-            await asyncio.to_thread(self._store.mark_sent, heard.message_id, part, sent_id)
-            part += 1
+        if not begun.taken_back:
+            async for sent_id in deliver(seated.persona, reply.text):
+                await asyncio.to_thread(self._store.mark_sent, heard.message_id, part, sent_id)
+                part += 1
+        if begun.taken_back:  # while it was saved or sent
+            await asyncio.to_thread(self._store.answers.delete, [heard.message_id])
+            raise Stopped
 
     async def _asked(self, heard: Heard) -> tuple[Seated, ReplyRequest]:
         """Who answers, and what the engine is asked."""
@@ -211,7 +219,7 @@ class Chat:
         wanted = called(heard.text, everybody)
         if wanted is None and heard.answers is not None:
             before = await asyncio.to_thread(self._store.answers.find, heard.answers)
-            wanted = None if before is None else before.persona_id
+            wanted = before.persona_id if before is not None and heard.answers in before.sent else None
         if wanted not in ids and host is None:
             wanted = ids[0]
         return wanted if wanted in ids else None

@@ -28,25 +28,29 @@ class Memory:
         self, request: ReplyRequest, channel_id: int, persona_id: int, before: int | None = None
     ) -> ReplyRequest:
         """Return the request with what is to be remembered. `before` is the message it is about, if not the next."""
-        if not self.on:
-            return replace(request, unnoted=len(request.dialogue))
-        if (channel_id, persona_id) not in self._changed:
-            return request
-        kept = await asyncio.to_thread(self._memories.of, channel_id, persona_id, before)
-        if kept is None:
-            return request
-        notes, newer = kept
-        past = len(request.dialogue) - 1
-        return replace(request, kept_notes=notes, unnoted=max(past - 2 * newer, 0))
+        changed = self.on and (channel_id, persona_id) in self._changed
+        kept = await asyncio.to_thread(self._memories.of, channel_id, persona_id, before) if changed else None
+        return remembering(request, kept, on=self.on)
 
     async def keep(self, channel_id: int, persona_id: int, notes: Sequence[str], by: int) -> tuple[str, ...]:
         """Let these be all that is remembered of what was said until now; return them as kept. Raises InputError."""
         lines = tuple(line for note in notes if (line := " ".join(encodable(note).split())))
         if len(lines) > MOST:
-            raise InputError(_("There are {number} lines; at most {most} are kept.").format(number=len(lines), most=MOST))
+            many = _("There are {number} lines; at most {most} are kept.")
+            raise InputError(many.format(number=len(lines), most=MOST))
         if longest := [line for line in lines if len(line) > LONGEST]:
             long = _("A line has {number} characters; {most} are allowed.")
             raise InputError(long.format(number=grouped(len(longest[0])), most=grouped(LONGEST)))
         await asyncio.to_thread(self._memories.keep, channel_id, persona_id, lines, by)
         await self.start()
         return lines
+
+
+def remembering(request: ReplyRequest, kept: tuple[tuple[str, ...], int] | None, *, on: bool) -> ReplyRequest:
+    """Return the request with what is to be remembered: notes that people changed, and how many exchanges are newer."""
+    if not on:
+        return replace(request, unnoted=len(request.dialogue))
+    if kept is None:
+        return request
+    notes, newer = kept
+    return replace(request, kept_notes=notes, unnoted=max(len(request.dialogue) - 1 - 2 * newer, 0))

@@ -143,7 +143,7 @@ def said_of_itself(text: str) -> list[str]:
     for sentence in _SENTENCE.split(text):
         plain = _OPENING.sub("", sentence.strip()).strip()
         plain = plain[:1].upper() + plain[1:]
-        if plain.endswith("?") or not _OF_ITSELF.match(plain) or _PASSING.match(plain) or len(plain) > LONGEST:
+        if plain.endswith("?") or not _OF_ITSELF.match(plain) or _PASSING.match(plain) or len(plain) >= LONGEST:
             continue
         found.append(plain if plain[-1] in ".!…" else f"{plain}.")
     return found

@@ -6,6 +6,7 @@ from persona_chat.adapters import SHIPPED, SHIPPED_NAME, read_adapter
 from persona_chat.dialogue import Speaker, Turn
 from persona_chat.engine.reply import ReplyRequest, Sampling
 from persona_chat.errors import InputError, PersonaChatError
+from persona_chat.memory import remembering
 from persona_chat.registry import kept_folder
 from persona_chat.rework import NOT_MINE
 from persona_chat.settings import Settings
@@ -33,7 +34,9 @@ def recorded(store: Store, message_id: int, settings: Settings) -> tuple[Version
             raise InputError("That reply went on after words that are not kept any more.")
     past = store.answers.before(answer, settings.history_turns)
     asked = Turn(Speaker.A, answer.asked, answer.asker_name)
-    return version, ReplyRequest(version.persona, (*past, asked), Sampling(**drawn), settings.deadline_s, begun=begun)
+    request = ReplyRequest(version.persona, (*past, asked), Sampling(**drawn), settings.deadline_s, begun=begun)
+    kept = store.memories.of(answer.channel_id, answer.persona_id, answer.message_id)
+    return version, remembering(request, kept, on=settings.memory)
 
 
 def folder_of(adapter: str | None, settings: Settings) -> Path | None:

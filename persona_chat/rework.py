@@ -8,11 +8,11 @@ from persona_chat.cast import check_age
 from persona_chat.chat import Chat, how
 from persona_chat.dialogue import Speaker, Turn
 from persona_chat.engine.reply import Prompt, ReplyRequest
-from persona_chat.errors import InputError, PersonaGone
+from persona_chat.errors import Filtered, InputError, PersonaGone
 from persona_chat.heard import encodable
 from persona_chat.language import N_, _, grouped
 from persona_chat.place import Place
-from persona_chat.redrawing import warmed
+from persona_chat.redrawing import NO_CLEAN_WORDS, warmed
 from persona_chat.settings import Settings
 from persona_chat.store.answers import Answer
 from persona_chat.store.store import Store
@@ -67,7 +67,12 @@ class Rework:
             request = replace(request, begun=answer.version.text)
             request, reply = await self._chat.write(request, place)
             made = how(request, reply) | {"goes_on": answer.shown}
+            before = answer.version.how or {}
+            if "edited_by" in before:  # their words are in it, and go with them
+                made["edited_by"] = before["edited_by"]
             text, add = f"{request.begun} {reply.text}", self._store.answers.add
+            if listed := self._chat.moderation.words(place.guild_id).stops_output(text):
+                raise Filtered(_(NO_CLEAN_WORDS), listed)
             await asyncio.to_thread(add, answer.message_id, revision_id, text, reply.adapter, made)
         return await self.find(message_id)
 

@@ -26,6 +26,11 @@ class Begun:
     stopped: bool = False
     keep: bool = False
 
+    @property
+    def taken_back(self) -> bool:
+        """Whether nobody wants its reply any more, nor what there is of it."""
+        return self.stopped and not self.keep
+
     def stop(self, *, keep: bool) -> None:
         """End its reply within one step. With `keep` what is there of it is the reply."""
         self.stopped, self.keep = True, keep
@@ -55,7 +60,7 @@ class UnderWay:
     def stop(self, message_id: int, *, keep: bool) -> bool:
         """End the reply to a message; whether there was one to end."""
         begun = self._begun.get(message_id)
-        if begun is None or begun.stopped:
+        if begun is None or begun.taken_back or (begun.stopped and keep):
             return False
         begun.stop(keep=keep)
         return True

@@ -48,19 +48,24 @@ def by(person_id: int, message: Heard) -> Heard:
 
 def test_who_joins_whom() -> None:
     bursts = Bursts()
-    burst, before = bursts.join(heard(1, "Hi"), None)
+    host, guest = 30, 40
+    burst, before = bursts.join(heard(1, "Hi"), None, host)
     assert before is None
-    assert bursts.join(heard(2, "how are you?"), None) == (burst, 1)
-    assert bursts.join(heard(2, "how are you?"), None) == (burst, None), "an event that came twice"
-    assert bursts.join(heard(3, "Nemo?"), 40)[0] is not burst, "said to somebody else"
-    assert bursts.join(by(ANN, heard(4, "I am Ann")), None)[1] is None
-    assert bursts.join(heard(5, "And I am Gus"), None)[1] is None, "somebody spoke between"
-    assert bursts.join(heard(6, "elsewhere", 2), None)[1] is None
-    bursts.close(5)
-    assert bursts.join(heard(7, "again"), None)[1] is None
+    assert bursts.join(heard(2, "how are you?"), None, host) == (burst, 1)
+    assert bursts.join(heard(2, "how are you?"), None, host) == (burst, None), "an event that came twice"
+    assert bursts.join(heard(3, "Vera?"), host, host) == (burst, 2), "to whom it was said already"
+    assert bursts.join(heard(4, "Nemo?"), guest, host)[0] is not burst, "said to somebody else"
+    assert bursts.join(heard(5, "and more"), None, host)[1] == 4
+    assert bursts.join(heard(6, "Vera?"), host, host)[1] is None
+    assert bursts.join(by(ANN, heard(7, "I am Ann")), None, host)[1] is None
+    last, before = bursts.join(heard(8, "And I am Gus"), None, host)
+    assert before is None, "somebody spoke between"
+    assert bursts.join(heard(9, "elsewhere", 2), None, host)[1] is None
+    bursts.close(last)
+    assert bursts.join(heard(10, "again"), None, host)[1] is None
     for number in range(MOST - 1):
-        assert bursts.join(heard(8 + number, "more"), None)[1] == 7 + number
-    assert bursts.join(heard(8 + MOST, "too much"), None)[1] is None
+        assert bursts.join(heard(11 + number, "more"), None, host)[1] == 10 + number
+    assert bursts.join(heard(11 + MOST, "too much"), None, host)[1] is None
 
 
 def test_the_last_one_says_it_all() -> None:

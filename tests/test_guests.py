@@ -246,3 +246,25 @@ async def test_somebodys_own_leaves_when_they_are_forgotten(store: Store, settin
         await here.bot.privacy.forget(here.guest.id)
         assert not cast.guests.at(place)
         assert not store.guests.all()
+
+
+async def test_each_of_two_messages_in_a_row_goes_to_whom_it_calls(store: Store, settings: Settings) -> None:
+    async with world(store, settings.model_copy(update={"burst_s": 0.2})) as here:
+        await here.seat(VERA)
+        await made(here, NEMO)
+        await invite(here, "Nemo")
+        await here.post_at_once(here.talk, [here.guest.id] * 2, ["Nemo, hello", "Vera, how are you?"])
+        assert here.said(here.talk)[-2:] == [
+            "**Nemo:** Nemo heard: Nemo, hello (1)",
+            "**Vera:** Vera heard: Vera, how are you? (1)",
+        ]
+
+
+async def test_a_reply_to_a_person_calls_nobody(store: Store, settings: Settings) -> None:
+    async with world(store, settings) as here:
+        await here.seat(VERA)
+        await made(here, NEMO)
+        await invite(here, "Nemo")
+        asked = await here.guest.send(here.talk, "Nemo, hello")
+        await here.owner.send(here.talk, "Hi Gus", reply_to=asked)
+        assert here.said(here.talk)[-1] == "**Vera:** Vera heard: Hi Gus (1)"

@@ -16,6 +16,7 @@ from persona_chat.errors import InputError
 from persona_chat.notes import LONGEST, MOST, fit, notes, said_of_itself
 from persona_chat.persona import Persona
 from persona_chat.privacy import Privacy
+from persona_chat.replay import recorded
 from persona_chat.rework import Rework
 from persona_chat.settings import Settings
 from persona_chat.store.store import Store
@@ -86,7 +87,7 @@ def test_there_are_not_too_many() -> None:
 def test_nothing_that_is_said_breaks_them(said: list[str]) -> None:
     made = notes(talk(*said), VERA)
     assert len(made) <= MOST
-    assert all(0 < len(note) <= LONGEST + 1 for note in made)
+    assert all(0 < len(note) <= LONGEST for note in made)
 
 
 def request(*said: str) -> ReplyRequest:
@@ -235,3 +236,29 @@ async def test_it_says_that_it_is_off(store: Store, settings: Settings) -> None:
         (line,) = told(await here.owner.slash(here.talk, "chat memory edit"))
         assert "memory is off" in line.content
         here.env._errors_acknowledged = here.env.error_cursor
+
+
+async def test_who_only_changed_a_memory_sees_and_deletes_it(store: Store, settings: Settings) -> None:
+    chat = await make_chat(store, settings, small())
+    seated = await chat.cast.seated(PLACE)
+    assert seated is not None
+    await chat.memory.keep(TALK, seated.kept.id, ["canary"], 9)
+    privacy = Privacy(store, chat, 30)
+    assert (await privacy.about(9)).held.memories == 1
+    assert (await privacy.forget(9)).held.memories == 1
+    assert not (await privacy.about(9)).held
+
+
+@pytest.mark.parametrize("on", [True, False])
+async def test_a_reply_is_asked_for_once_more_with_the_same_memory(store: Store, settings: Settings, on: bool) -> None:
+    chosen, engine = settings.model_copy(update={"memory": on}), small()
+    chat = await make_chat(store, chosen, engine)
+    await say(chat, Sent(), [heard(1, "Hi")])
+    seated = await chat.cast.seated(PLACE)
+    assert seated is not None
+    await chat.memory.keep(TALK, seated.kept.id, ["I have a dog."], 9)
+    await say(chat, Sent(), [heard(2, "And?")])
+    _, again = recorded(store, 2, chosen)
+    asked = engine.requests[-1]
+    assert (again.kept_notes, again.unnoted) == (asked.kept_notes, asked.unnoted)
+    assert again.kept_notes == (("I have a dog.",) if on else ())

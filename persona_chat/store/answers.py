@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, Update, delete, func, select, update
+from sqlalchemy import CompoundSelect, Connection, Select, Update, delete, func, select, union_all, update
 
 from persona_chat.dialogue import Dialogue, Speaker, Turn
 from persona_chat.heard import Heard
@@ -142,8 +142,12 @@ class Answers:
         that were answered together the others stay, and so does the answer.
         """
         gone = []
+        with self._reading() as connection:
+            ours = [one for one in message_ids if connection.scalar(_about(one).limit(1)) is not None]
+        if not ours:  # most of what is deleted in channels is somebody else's
+            return ()
         with self._writing() as connection:
-            for message_id in message_ids:
+            for message_id in ours:
                 if _leave_out(connection, message_id):
                     continue
                 row = connection.execute(_asked(message_id)).first()
@@ -206,28 +210,36 @@ def _leave_out(connection: Connection, message_id: int) -> bool:
     return True
 
 
-def _joined(message_id: int) -> Select[Any]:
-    """The row that answers for the message, where another one does."""
-    return select(Messages.joined_to).where(Messages.message_id == message_id, Messages.joined_to.is_not(None))
+def _said_as(message_id: int) -> tuple[Select[Any], Select[Any]]:
+    """The row of the message, and the one that answers for it, where another one does."""
+    of = Messages.message_id == message_id
+    return select(Messages.id).where(of), select(Messages.joined_to).where(of, Messages.joined_to.is_not(None))
+
+
+def _about(message_id: int) -> CompoundSelect[Any]:
+    """The rows that a message has to do with: its own, the one it is joined to, the one whose answer it is.
+
+    As a union, because PostgreSQL reads every row where these are alternatives of one condition.
+    """
+    sent = (
+        select(Replies.message_id)
+        .join(SentParts, SentParts.reply_id == Replies.id)
+        .where(SentParts.sent_id == message_id)
+    )
+    return union_all(*_said_as(message_id), sent)
 
 
 def _kept(message_id: int) -> Select[Any]:
     """The row that holds the words of a message which is or will be answered."""
     columns: tuple[Any, ...] = (Messages.id, Messages.message_id, Messages.text, Messages.parts)
-    of = (Messages.message_id == message_id) | Messages.id.in_(_joined(message_id))
+    of = Messages.id.in_(union_all(*_said_as(message_id)))
     return select(*columns).where(of, Messages.state.in_((CLAIMED, ANSWERED)))
 
 
 def _asked(message_id: int) -> Select[Any]:
     """The answered message of that id, the one it is joined to, or the one whose answer was sent as it."""
     columns: tuple[Any, ...] = (Messages,)
-    sent = (
-        select(Replies.message_id)
-        .join(SentParts, SentParts.reply_id == Replies.id)
-        .where(SentParts.sent_id == message_id)
-    )
-    of = (Messages.message_id == message_id) | Messages.id.in_(sent) | Messages.id.in_(_joined(message_id))
-    return select(*columns).where(of, Messages.state == ANSWERED)
+    return select(*columns).where(Messages.id.in_(_about(message_id)), Messages.state == ANSWERED)
 
 
 def _answer(connection: Connection, asked: Any) -> Answer:

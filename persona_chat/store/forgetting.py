@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, select, update
+from sqlalchemy import BigInteger, ColumnElement, Connection, and_, cast, delete, exists, func, select, update
 
 from persona_chat.place import Scope
 from persona_chat.store.library import Begin
@@ -88,7 +88,7 @@ def persona(connection: Connection, persona_id: int) -> None:
 
 def written_by(person_id: int) -> ColumnElement[bool]:
     """The versions of answers that this person wrote in a persona's place."""
-    writer: ColumnElement[int] = Replies.how["edited_by"].as_integer()
+    writer = cast(Replies.how["edited_by"].as_string(), BigInteger)  # `as_integer` is too small for Discord's ids
     return writer == person_id
 
 

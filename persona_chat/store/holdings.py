@@ -13,7 +13,8 @@ class Held:
     """What is kept of a person, or was let go of, in numbers. Of `unanswered` messages only ids are kept.
 
     `edits` are answers to other people that this person wrote in a persona's place, `feedback` counts versions of
-    replies that they judged or said something about, `reports` what they told moderators.
+    replies that they judged or said something about, `reports` what they told moderators, `memories` what personas
+    remember as they changed it.
     """
 
     messages: int = 0
@@ -24,13 +25,13 @@ class Held:
     edits: int = 0
     feedback: int = 0
     reports: int = 0
+    memories: int = 0
     oldest: datetime | None = None
 
     def __bool__(self) -> bool:
         """Whether there is anything."""
-        return any(
-            (self.messages, self.replies, self.unanswered, self.personas, self.edits, self.feedback, self.reports)
-        )
+        kept = (self.messages, self.replies, self.unanswered, self.personas)
+        return any((*kept, self.edits, self.feedback, self.reports, self.memories))
 
 
 @dataclass(frozen=True)

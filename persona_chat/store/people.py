@@ -59,6 +59,7 @@ class People:
         edits = select(func.count()).select_from(Replies).where(Replies.id.in_(_edits(person_id)))
         feedback = select(func.count()).where(Feedback.person_id == person_id)
         reports = select(func.count()).where(Reports.reporter_id == person_id)
+        memories = select(func.count()).where(Memories.by == person_id)
         with self._reading() as connection:
             messages, channels, oldest = connection.execute(counted).one()
             return Held(
@@ -70,6 +71,7 @@ class People:
                 connection.execute(edits).scalar_one(),
                 connection.execute(feedback).scalar_one(),
                 connection.execute(reports).scalar_one(),
+                connection.execute(memories).scalar_one(),
                 oldest,
             )
 
@@ -128,6 +130,13 @@ class People:
         Ids of messages stay claimed, by nobody. Nothing of theirs may be under way.
         """
         words = forgetting.Words()
+        talked_in = select(Messages.channel_id).where(Messages.speaker_id == person_id).distinct()
+        with self._reading() as connection:
+            channels = connection.scalars(talked_in).all()
+            mine = connection.execute(select(func.count()).where(Memories.by == person_id)).scalar_one()
+        # Before the messages go, which say where the person talked: cut off in between, it can be done again.
+        with self._writing() as connection:
+            changed = forgetting.memories(connection, person_id, channels)
         feedback = forgetting.feedback(self._writing, person_id)
         while forgetting.some(self._writing, Messages.speaker_id == person_id, words):
             pass
@@ -142,10 +151,9 @@ class People:
                 forgetting.persona(connection, persona_id)
         with self._writing() as connection:
             reports = forgetting.reports(connection, person_id)
-            changed = forgetting.marks(connection, person_id)
-            changed += forgetting.memories(connection, person_id, words.channels)
+            changed += forgetting.marks(connection, person_id)
         of_them = (words.messages, words.replies, len(words.channels), words.unanswered)
-        held = Held(*of_them, len(own), len(edits), feedback, reports)
+        held = Held(*of_them, len(own), len(edits), feedback, reports, mine)
         return held, self.scrub(whole=True) if held or changed else True
 
     def forget_before(self, moment: datetime) -> int:
@@ -155,11 +163,11 @@ class People:
         """
         words = forgetting.Words()
         with self._writing() as connection:
-            connection.execute(delete(Memories).where(Memories.edited_at < moment))
+            memories = connection.execute(delete(Memories).where(Memories.edited_at < moment)).rowcount
         for _ in range(BATCHES):
             if not forgetting.some(self._writing, forgetting.said_before(moment), words):
                 break
-        return words.messages + words.unanswered
+        return words.messages + words.unanswered + memories
 
     def scrub(self, *, whole: bool) -> bool:
         """Empty an SQLite database's log, and with `whole` write its file anew; whether that was done.

@@ -11,7 +11,7 @@ from persona_chat.persona import Persona
 from persona_chat.place import Place, Scope, Spot
 from persona_chat.store.library import Begin, Kept, Library, current, kept_of, one
 from persona_chat.store.statements import Statements
-from persona_chat.store.tables import Personas, Seats
+from persona_chat.store.tables import Personas, Revisions, Seats
 
 
 @dataclass(frozen=True)
@@ -83,11 +83,16 @@ class Seating:
             return None
         return Seated(kept_of(row), Spot(Scope(row.scope), row.spot_id), row.revision_id, row.set_by)
 
-    def spots(self) -> frozenset[Spot]:
-        """Return every spot where somebody talks."""
-        query = select(Seats.scope, Seats.spot_id).join(Personas).where(Personas.deleted_at.is_(None))
+    def spots(self) -> dict[Spot, tuple[int, str]]:
+        """Return every spot where somebody talks, with the persona's id and name."""
+        query = (
+            select(Seats.scope, Seats.spot_id, Personas.id, Revisions.name)
+            .join(Personas, Personas.id == Seats.persona_id)
+            .join(Revisions, (Revisions.persona_id == Personas.id) & (Revisions.number == Personas.current))
+            .where(Personas.deleted_at.is_(None))
+        )
         with self._reading() as connection:
-            return frozenset(Spot(Scope(scope), spot_id) for scope, spot_id in connection.execute(query))
+            return {Spot(Scope(row.scope), row.spot_id): (row.id, row.name) for row in connection.execute(query)}
 
     def _seat(self, connection: Connection, spot: Spot, persona_id: int, by: int | None) -> None:
         row = self._insert(Seats).values(

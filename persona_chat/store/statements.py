@@ -6,7 +6,7 @@ They are about tables, not mapped classes, which would cost as much again.
 from collections.abc import Callable
 from typing import Any, cast
 
-from sqlalchemy import BigInteger, Table, bindparam, case, func, or_, select, update
+from sqlalchemy import BigInteger, Table, bindparam, case, func, null, or_, select, update
 
 from persona_chat.store.tables import (
     ANSWERED,
@@ -55,7 +55,14 @@ class Statements:
             .returning(messages.c.id)
         )
         # of: the row's id that it is joined to. It may have been claimed by itself before, and given up.
-        joined = {"state": JOINED, "joined_to": bindparam("of", type_=BigInteger), "text": "", "speaker_name": ""}
+        joined = {
+            "state": JOINED,
+            "joined_to": bindparam("of", type_=BigInteger),
+            "text": "",
+            "speaker_name": "",
+            "parts": null(),
+        }
+        given_up = select(messages.c.id).where(messages.c.state == REFUSED)
         self.join = (
             insert(messages)
             .values(
@@ -66,7 +73,10 @@ class Statements:
             .on_conflict_do_update(
                 index_elements=[messages.c.message_id],
                 set_=joined,
-                where=messages.c.state.in_((CLAIMED, REFUSED)),
+                where=or_(
+                    messages.c.state.in_((CLAIMED, REFUSED)),
+                    (messages.c.state == JOINED) & messages.c.joined_to.in_(given_up),
+                ),
             )
         )
         # thread_id, me_id, channel_id, server_id

@@ -72,7 +72,7 @@ def test_a_deleted_persona_is_gone_from_everywhere_and_comes_back(store: Store) 
     assert store.library.get(kept.id) is store.library.named(HERE, "David") is None
     assert store.library.list([HERE]) == ()
     assert name_at(store, place()) is None
-    assert store.seating.spots() == frozenset()
+    assert store.seating.spots() == {}
     for change in (lambda: store.library.edit(kept.id, VERA, GUS), lambda: store.library.return_to(kept.id, 1)):
         with pytest.raises(PersonaGone):
             change()

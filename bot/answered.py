@@ -13,7 +13,7 @@ from bot.faults import DISCORD_FAULTS
 from bot.places import channel_at, place_of, said_at
 from bot.portrait import called, shortened
 from bot.reply_view import EditForm, view_of
-from bot.rights import NotAllowed
+from bot.rights import OPTED_OUT, NotAllowed
 from persona_chat.errors import Filtered, PersonaChatError
 from persona_chat.language import N_, _, grouped
 from persona_chat.rework import Rework
@@ -21,7 +21,6 @@ from persona_chat.store.answers import Answer
 
 log = logging.getLogger(__name__)
 
-OPTED_OUT = N_("You opted out, so I answer nothing for you. `/privacy opt-in` ends that.")
 WORDS_STOPPED = N_("There is a word in that which this server's filter stops. The reply stays as it was.")
 NOT_YOURS = N_("Only the person who asked, or a moderator, can change this reply.")
 

@@ -5,6 +5,7 @@ from typing import Self
 import discord
 from discord import app_commands
 
+from bot.admission import check
 from bot.command_table import CHANNEL_MANAGERS, EVERYBODY, YOU, says
 from bot.log_channel import note
 from bot.places import place_of
@@ -83,7 +84,9 @@ class MemoryForm(Speaking, discord.ui.Modal):
         self.add_item(discord.ui.Label(text=label, component=self.notes))
 
     async def on_submit(self, interaction: discord.Interaction) -> None:
-        """Keep what was typed."""
+        """Keep what was typed, for who may still change it."""
+        check(interaction, public=False)
+        managed(interaction)
         lines = self.notes.value.splitlines()
         kept = await self._chat.memory.keep(self._place.channel_id, self._seated.kept.id, lines, interaction.user.id)
         await interaction.response.send_message(shown(self._seated, kept, on=True), ephemeral=True)

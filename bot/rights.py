@@ -1,5 +1,7 @@
 """Who may set and change personas. Discord checks commands as a whole; what each needs is checked here as well."""
 
+from typing import Any
+
 import discord
 
 from bot.places import place_of
@@ -12,6 +14,8 @@ from persona_chat.store.library import Kept
 class NotAllowed(PersonaChatError):  # noqa: N818  it reads as what happened
     """Somebody tried what others may."""
 
+
+OPTED_OUT = N_("You opted out, so I answer nothing for you. `/privacy opt-in` ends that.")
 
 _NEEDED = {
     Scope.THREAD: N_(
@@ -71,6 +75,12 @@ def check_change(interaction: discord.Interaction, kept: Kept) -> None:
                 "You can make one of your own: `/persona create for_me:True`."
             ).format(name=kept.persona.name)
         )
+
+
+def check_talks(interaction: discord.Interaction[Any]) -> None:
+    """Raise NotAllowed for somebody who opted out: the model answers nothing for them."""
+    if interaction.client.privacy.opted_out(interaction.user.id):
+        raise NotAllowed(_(OPTED_OUT))
 
 
 def managed(interaction: discord.Interaction) -> Place:

@@ -120,9 +120,9 @@ class Cast:
                 return kept
         raise InputError(_("There is no persona called {name}. `/persona list` shows who is.").format(name=name))
 
-    async def get(self, persona_id: int) -> Kept:
+    async def get(self, persona_id: int, *, also_deleted: bool = False) -> Kept:
         """Return a persona by its id. Raises PersonaGone."""
-        kept = await asyncio.to_thread(self._library.get, persona_id)
+        kept = await asyncio.to_thread(self._library.get, persona_id, also_deleted=also_deleted)
         if kept is None:
             raise PersonaGone
         return kept

@@ -2,6 +2,7 @@
 
 import json
 
+import discord
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -226,6 +227,20 @@ async def test_it_is_shown_edited_and_cleared_in_discord(store: Store, settings:
         (line,) = told(await here.owner.slash(here.talk, "chat memory clear"))
         assert "has forgotten" in line.content
         assert "remembers nothing here" in await shown(here)
+
+
+async def test_the_form_asks_again_who_may(store: Store, settings: Settings) -> None:
+    async with world(store, settings, small()) as here:
+        await here.seat(VERA)
+        role = here.guild.create_role("boss", permissions=discord.Permissions(manage_channels=True))
+        boss = here.guild.add_member(here.env.create_user("boss"), roles=[role])
+        form = await boss.slash(here.talk, "chat memory edit")
+        here.env.backend.remove_member_role(here.guild.id, boss.id, role.id)
+        await here.env.settle()
+        (line,) = told(await fill(boss, form, "I have a cat."))
+        assert "Manage Channels" in line.content
+        assert "remembers nothing here" in await shown(here)
+        here.env._errors_acknowledged = here.env.error_cursor
 
 
 async def test_it_says_that_it_is_off(store: Store, settings: Settings) -> None:

@@ -157,6 +157,67 @@ async def test_who_may_do_what(store: Store, settings: Settings) -> None:
         here.env._errors_acknowledged = here.env.error_cursor
 
 
+async def test_what_was_opened_earlier_asks_again_who_may(store: Store, settings: Settings) -> None:
+    async with world(store, settings) as here:
+        rights = discord.Permissions(manage_channels=True, manage_guild=True)
+        role = here.guild.create_role("boss", permissions=rights)
+        boss = here.guild.add_member(here.env.create_user("boss"), roles=[role])
+        home = here.place(here.talk).home
+        for persona in (VERA, NEMO):
+            await here.bot.chat.cast.create(home, persona, here.owner.id)
+        form = await boss.slash(here.talk, "persona set")
+        made = told(await fill(boss, await boss.slash(here.talk, "persona create"), "Ann", "I bake."))[-1]
+        edit = await boss.slash(here.talk, "persona edit", name="Vera")
+        edited = told(await fill(boss, edit, "Vera", "I am a pirate."))[-1]
+        question = told(await boss.slash(here.talk, "persona delete", name="Vera"))[-1]
+        last = told(await boss.slash(here.talk, "persona delete", name="Nemo"))[-1]
+        gone = told(await boss.click(last, label="Delete"))[-1]
+        here.env.backend.remove_member_role(here.guild.id, boss.id, role.id)
+        await here.env.settle()
+        for line in (
+            told(await fill(boss, form, "Vera", *("I keep a lighthouse.", "I have a parrot.")))[-1],
+            told(await boss.click(made, label="Save"))[-1],
+            told(await boss.click(edited, label="Save"))[-1],
+            told(await boss.click(question, label="Delete"))[-1],
+            told(await boss.click(gone, label="Undo"))[-1],
+        ):
+            assert "Manage" in line.content
+            assert line.ephemeral
+        assert await here.talks_in(here.talk) is None
+        assert [kept.persona for kept in await here.bot.chat.cast.list(home)] == [VERA]
+        here.env._errors_acknowledged = here.env.error_cursor
+
+
+async def test_what_was_opened_earlier_follows_the_lists(store: Store, settings: Settings) -> None:
+    async with world(store, settings) as here:
+        role = here.guild.create_role("boss", permissions=discord.Permissions(manage_channels=True))
+        boss = here.guild.add_member(here.env.create_user("boss"), roles=[role])
+        form = await boss.slash(here.talk, "persona set")
+        made = told(await fill(boss, await boss.slash(here.talk, "persona create"), "Ann", "I bake."))[-1]
+        trial = await boss.click(made, label="Try it")
+        await here.owner.slash(here.talk, "moderation channels", action="deny", channel=here.talk)
+        line = told(await fill(boss, form, "Vera", "I keep a lighthouse."))[-1]
+        assert "in other channels only" in line.content
+        await here.owner.slash(here.talk, "moderation roles", action="deny", role=role)
+        for line in (
+            told(await boss.click(made, label="Save"))[-1],
+            told(await fill(boss, trial, "Hello"))[-1],
+        ):
+            assert "with your roles" in line.content
+        assert await here.talks_in(here.talk) is None
+        assert await here.bot.chat.cast.list(here.place(here.talk).home) == ()
+        here.env._errors_acknowledged = here.env.error_cursor
+
+
+async def test_who_opted_out_tries_none(store: Store, settings: Settings) -> None:
+    async with world(store, settings) as here:
+        await here.seat(VERA)
+        await here.bot.privacy.opt_out(here.guest.id)
+        (line,) = told(await here.guest.slash(here.talk, "persona test", name="Vera", message="Hello"))
+        assert line.content.startswith("You opted out, so I answer nothing for you.")
+        here.env._errors_acknowledged = here.env.error_cursor
+
+
 async def test_everybody_has_personas_of_their_own(store: Store, settings: Settings) -> None:
     async with world(store, settings) as here:
         form = await here.guest.slash(here.talk, "persona create", for_me=True)

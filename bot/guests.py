@@ -92,6 +92,24 @@ def guest_choices(cast: Cast, interaction: discord.Interaction, written: str) ->
     return [app_commands.Choice(name=name, value=name) for name in names]
 
 
+async def whose(cast: Cast, place: Place, name: str | None) -> tuple[Kept, int | None]:
+    """Whom a command is about, and its id if it is a guest: who is called so, else who would answer a message.
+
+    Raises InputError where that is nobody.
+    """
+    guest_id = cast.guests.named(place, name) if name else None
+    if name and guest_id is None:
+        raise InputError(_(NO_GUEST).format(name=discord.utils.escape_markdown(name)))
+    if guest_id is None:
+        if (seated := await cast.seated(place)) is not None:
+            return seated.kept, None
+        guests = cast.guests.at(place)
+        if not guests:
+            raise InputError(_("Nobody talks here. Set a persona with `/persona set`."))
+        guest_id = guests[0].persona_id
+    return await cast.get(guest_id), guest_id
+
+
 def answers_line(guest: Guest) -> str:
     """What a guest answers to."""
     line = _("It answers to “{name}”, and to replies.")

@@ -1,7 +1,9 @@
 """`/chat`, through the real discord.py against simcord: to whom the bot listens, and what it remembers."""
 
+import discord
 import pytest
 
+from persona_chat.errors import EngineBusy
 from persona_chat.manners import Manners, Mode, listens, set_aside
 from persona_chat.persona import Persona
 from persona_chat.settings import Settings
@@ -75,6 +77,32 @@ async def test_a_reset_forgets_keeps_the_persona_and_can_be_undone(store: Store,
         await here.owner.slash(here.talk, "chat undo")
         await here.guest.send(here.talk, "five")
         assert here.said(here.talk)[-1] == "Vera heard: five (9)", "a reset of nothing is no reset"
+        here.env._errors_acknowledged = here.env.error_cursor
+
+
+async def test_what_takes_long_is_promised_at_once(
+    store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world(store, settings) as here:
+        await here.seat(VERA)
+        promised: list[str] = []
+        respond, rework = discord.InteractionResponse.defer, here.bot.answered._rework
+
+        async def deferred(response: discord.InteractionResponse, **options: bool) -> None:
+            promised.append("promised")
+            await respond(response, **options)
+
+        async def done(*_of: object) -> None:
+            promised.append("begun")
+            raise EngineBusy
+
+        monkeypatch.setattr(discord.InteractionResponse, "defer", deferred)
+        monkeypatch.setattr(rework, "reset", done)
+        monkeypatch.setattr(rework, "context", done)
+        for name in ("chat reset", "chat context", "chat memory show"):
+            promised.clear()
+            await here.owner.slash(here.talk, name)
+            assert promised == ["promised", "begun"], name
         here.env._errors_acknowledged = here.env.error_cursor
 
 

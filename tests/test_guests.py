@@ -157,6 +157,8 @@ async def test_what_is_said_of_guests(store: Store, settings: Settings) -> None:
         await invite(here, "Nemo", trigger="cap")
         shown = told(await here.guest.slash(here.talk, "persona show"))[0]
         assert shown.content == "Also here, when called: **Nemo** (“cap”)."
+        card = told(await here.owner.slash(here.talk, "status"))[0].embeds[0]
+        assert card.fields[0].value == "Also here, when called: **Nemo** (“cap”)."
         await here.seat(VERA)
         shown = told(await here.guest.slash(here.talk, "persona show"))[0]
         assert shown.content == "Set for this channel. Also here, when called: **Nemo** (“cap”)."

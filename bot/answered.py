@@ -10,6 +10,7 @@ from bot import text
 from bot.admission import check, stopped
 from bot.faces import Faces
 from bot.faults import DISCORD_FAULTS
+from bot.pace import check_pace
 from bot.places import channel_at, place_of, said_at
 from bot.portrait import called, shortened
 from bot.reply_view import EditForm, view_of
@@ -50,6 +51,7 @@ class Answered:
         """Let the persona answer once more, in another version."""
         check(interaction, public=True)
         await self._check(interaction, message_id)
+        check_pace(interaction)
         await interaction.response.defer(ephemeral=True)
         await self._show(interaction.channel, await self._rework.again(message_id, place_of(interaction)))
 
@@ -57,6 +59,7 @@ class Answered:
         """Let the persona say more."""
         check(interaction, public=True)
         await self._check(interaction, message_id)
+        check_pace(interaction)
         await interaction.response.defer(ephemeral=True)
         await self._show(interaction.channel, await self._rework.go_on(message_id, place_of(interaction)))
 
@@ -99,10 +102,10 @@ class Answered:
         card = why_card(await self._rework.find(message_id))
         await interaction.response.send_message(embed=card, ephemeral=True)
 
-    async def question_edited(self, message: discord.Message, me: discord.abc.User) -> None:
-        """Take over that a person edited a message; the last one is answered anew."""
+    async def question_edited(self, message: discord.Message, me: discord.abc.User, anew: Callable[[], bool]) -> None:
+        """Take over that a person edited a message; the last one is answered anew, if `anew` wants that."""
         try:
-            answer = await self._rework.rephrased(message.id, text.heard(message, me).text, said_at(message))
+            answer = await self._rework.rephrased(message.id, text.heard(message, me).text, said_at(message), anew)
         except PersonaChatError as error:
             log.info("the edited message %s gets no other reply: %s", message.id, type(error).__name__)
             return

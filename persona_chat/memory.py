@@ -43,7 +43,9 @@ class Memory:
         """Let these be all that is remembered of what was said until now; return them as kept. Raises InputError."""
         lines = tuple(line for note in notes if (line := " ".join(encodable(note).split())))
         if len(lines) > MOST:
-            raise InputError(_("There are {number} lines; at most {most} are kept.").format(number=len(lines), most=MOST))
+            raise InputError(
+                _("There are {number} lines; at most {most} are kept.").format(number=len(lines), most=MOST)
+            )
         if longest := [line for line in lines if len(line) > LONGEST]:
             long = _("A line has {number} characters; {most} are allowed.")
             raise InputError(long.format(number=grouped(len(longest[0])), most=grouped(LONGEST)))

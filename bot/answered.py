@@ -7,6 +7,7 @@ from typing import Any
 import discord
 
 from bot import text
+from bot.admins import Admins
 from bot.admission import check, stopped
 from bot.faces import Faces
 from bot.faults import DISCORD_FAULTS
@@ -40,7 +41,9 @@ class Answered:
         *,
         buttons: bool,
         opted_out: Callable[[int], bool],
+        admins: Admins,
     ) -> None:
+        self._admins = admins
         self._opted_out = opted_out
         self._client = client
         self._rework = rework
@@ -99,8 +102,12 @@ class Answered:
 
     async def why(self, interaction: discord.Interaction, message_id: int) -> None:
         """Say to one person what a reply was made with."""
-        card = why_card(await self._rework.find(message_id))
+        card = self.card(await self._rework.find(message_id), interaction.user)
         await interaction.response.send_message(embed=card, ephemeral=True)
+
+    def card(self, answer: Answer, person: discord.abc.User) -> discord.Embed:
+        """Return what that person may know of a reply."""
+        return why_card(answer, runs_the_bot=person in self._admins)
 
     async def question_edited(self, message: discord.Message, me: discord.abc.User, anew: Callable[[], bool]) -> None:
         """Take over that a person edited a message; the last one is answered anew, if `anew` wants that."""
@@ -158,8 +165,8 @@ class Answered:
             await self._faces.delete(channel, message_id)
 
 
-def why_card(answer: Answer) -> discord.Embed:
-    """What a reply was made with, and how to get it once more."""
+def why_card(answer: Answer, *, runs_the_bot: bool) -> discord.Embed:
+    """What a reply was made with, and for who can do that how to get it once more."""
     version, how = answer.version, answer.version.how
     card = discord.Embed(title=_("Why this reply?"))
     asker, asked = discord.utils.escape_markdown(answer.asker_name), discord.utils.escape_markdown(answer.asked)
@@ -178,8 +185,9 @@ def why_card(answer: Answer) -> discord.Embed:
         after = _("version {number}").format(number=how["goes_on"])
         card.add_field(name=_("It goes on after"), value=after, inline=False)
     card.add_field(name=_("Words were drawn with"), value=drawn_line(how), inline=False)
-    replay = f"persona-chat replay {answer.message_id}"
-    card.set_footer(text=_("The same again, where the bot runs: {replay}").format(replay=replay))
+    if runs_the_bot:
+        replay = f"persona-chat replay {answer.message_id}"
+        card.set_footer(text=_("The same again, where the bot runs: {replay}").format(replay=replay))
     return card
 
 

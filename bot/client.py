@@ -117,7 +117,8 @@ class PersonaBot(discord.Client):
         self.faces = Faces(self, webhooks=webhooks, several=self._several)
         self.log_channel = LogChannel(self, chat.moderation)
         self.reporting = Reporting(chat.moderation.reports, self.log_channel, privacy)
-        self.answered = Answered(self, rework, self.faces, buttons=buttons, opted_out=privacy.opted_out)
+        opted_out = privacy.opted_out
+        self.answered = Answered(self, rework, self.faces, buttons=buttons, opted_out=opted_out, admins=self.admins)
         self._reactions = Reactions(self, chat.cast, rework, self.faces, self.answered, feedback)
         self._answering = Answering(chat, self.faces, self.log_channel, stream=stream, buttons=buttons, wait=wait)
         self.pace = pace or Pace(0, 0)

@@ -85,8 +85,9 @@ class PersonaCommands(app_commands.Group):
         else:
             home = place.mine if scope is Scope.ME else place.home
             there = await self._cast.search(home, name)
-            greeting = there.persona.greeting if there else ""
-            persona = make_persona(name, about or "", split_facts(facts or ""), greeting)
+            now = there.persona if there else Persona(name, "")
+            said = now.facts if facts is None else split_facts(facts)  # what is not given stays as it is
+            persona = make_persona(name, now.about if about is None else about, said, now.greeting)
             await self._setting.put(interaction, place, scope, persona)
 
     @app_commands.command(name="show", extras=says(EVERYBODY, YOU))

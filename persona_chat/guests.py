@@ -16,6 +16,9 @@ MOST = 8
 
 TRIGGER_CHARACTERS = 40
 
+TRIGGER_SIGNS = 2
+"""Letters and digits that a trigger has at least: a lone one is in too much that people say."""
+
 
 @dataclass(frozen=True)
 class Called:
@@ -50,6 +53,9 @@ class Guests:
         """Let a persona answer there when it is called; once more changes its trigger. Raises InputError."""
         word = " ".join(trigger.split())
         others = [guest for guest in self._at.get(spot, ()) if guest.persona_id != kept.id]
+        if word and sum(map(str.isalnum, word)) < TRIGGER_SIGNS:
+            text = _("A trigger needs at least {number} letters or digits: it is to be a word that calls the persona.")
+            raise InputError(text.format(number=TRIGGER_SIGNS))
         check(kept.persona.name, word, others)
         await asyncio.to_thread(self._book.invite, spot, kept.id, word, by)
         await self.look_again()

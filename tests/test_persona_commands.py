@@ -88,6 +88,16 @@ async def test_a_persona_may_be_called_by_an_emoji(store: Store, settings: Setti
         assert here.said(here.talk)[-1] == "🦜 heard: Hello (1)"
 
 
+async def test_what_is_not_given_stays_as_it_is(store: Store, settings: Settings) -> None:
+    async with world(store, settings) as here:
+        await here.seat(NEMO)
+        await here.owner.slash(here.talk, "persona set", name="Nemo", facts="I have a cat. I am old.")
+        facts = ("I have a cat.", "I am old.")
+        assert await here.talks_in(here.talk) == Persona("Nemo", NEMO.about, facts, NEMO.greeting)
+        await here.owner.slash(here.talk, "persona set", name="Nemo", about="I live in a tower.")
+        assert await here.talks_in(here.talk) == Persona("Nemo", "I live in a tower.", facts, NEMO.greeting)
+
+
 async def test_scopes_and_where_a_persona_came_from(store: Store, settings: Settings) -> None:
     async with world(store, settings) as here:
         for persona in (VERA, NEMO):

@@ -37,7 +37,7 @@ from bot.reports import DoneButton, Reporting, report_command, report_menu
 from bot.retraining import RetrainCommands
 from bot.speaking import Languages, Names
 from bot.status import status_command
-from bot.telling import tell
+from bot.telling import line_of, tell
 from persona_chat.chat import Chat
 from persona_chat.engine.reply import Wait, plainly
 from persona_chat.errors import Filtered, PersonaChatError, trace
@@ -268,7 +268,9 @@ class PersonaBot(discord.Client):
 
     async def failed(self, interaction: discord.Interaction, error: Exception) -> None:
         """The funnel for commands and buttons: a line for the person, and the rest to the log."""
-        if isinstance(error, PersonaChatError | NotAdmin):
+        if isinstance(error, PersonaChatError):
+            line = line_of(error)
+        elif isinstance(error, NotAdmin):
             line = str(error)
         else:
             log.error("interaction %s failed: %s", interaction.id, trace(error))

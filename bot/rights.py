@@ -5,6 +5,7 @@ from typing import Any
 import discord
 
 from bot.places import place_of
+from bot.portrait import called
 from persona_chat.errors import PersonaChatError
 from persona_chat.language import N_, _
 from persona_chat.place import Place, Scope
@@ -73,7 +74,7 @@ def check_change(interaction: discord.Interaction, kept: Kept) -> None:
             _(
                 "{name} can be changed by who made it, and with the permission Manage Server. "
                 "You can make one of your own: `/persona create for_me:True`."
-            ).format(name=kept.persona.name)
+            ).format(name=called(kept.persona))
         )
 
 

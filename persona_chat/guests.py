@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from persona_chat.errors import InputError
-from persona_chat.language import _
+from persona_chat.language import N_, _
 from persona_chat.place import Place, Scope, Spot
 from persona_chat.store.guests import Guest, GuestBook
 from persona_chat.store.library import Kept, key_of
@@ -81,8 +81,8 @@ def check(name: str, trigger: str, others: Iterable[Guest]) -> None:
     taken = {key_of(word): guest for guest in others for word in answers_to(guest).words}
     for word in filter(None, (name, trigger)):
         if (guest := taken.get(key_of(word))) is not None:
-            text = _("{name} answers to “{word}” here already. Choose another word.")
-            raise InputError(text.format(name=guest.name, word=word))
+            text = N_("{name} answers to “{word}” here already. Choose another word.")
+            raise InputError(text, name=guest.name, word=word)
 
 
 def answers_to(guest: Guest) -> Called:

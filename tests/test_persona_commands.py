@@ -228,6 +228,30 @@ async def test_who_opted_out_tries_none(store: Store, settings: Settings) -> Non
         here.env._errors_acknowledged = here.env.error_cursor
 
 
+async def test_names_in_refusals_are_not_formatted(store: Store, settings: Settings) -> None:
+    name, plain = "[Free](https://evil.example) *x*", "\\[Free](https://evil.example) \\*x\\*"
+    evil = Persona(name, "I am old.", age_restricted=True)
+    async with world(store, settings) as here:
+        home, cast = here.place(here.talk).home, here.bot.chat.cast
+        await cast.create(home, evil, here.owner.id)
+        await cast.create(home, Persona("Nemo", "I dive."), here.owner.id)
+        await here.owner.slash(here.talk, "persona guest invite", name="Nemo", trigger="*so*")
+        for person, command, options in (
+            (here.guest, "persona edit", {"name": name}),
+            (here.owner, "persona undo", {"name": name}),
+            (here.owner, "persona set", {"name": name}),
+            (here.guest, "persona test", {"name": f"{name}!", "message": "Hello"}),
+        ):
+            (line,) = told(await person.slash(here.talk, command, **options))
+            assert plain in line.content, command
+        (draft,) = told(await fill(here.owner, await here.owner.slash(here.talk, "persona create"), name, "I."))
+        assert plain in told(await here.owner.click(draft, label="Save"))[-1].content
+        await cast.create(home, Persona("Ann", "I bake."), here.owner.id)
+        (line,) = told(await here.owner.slash(here.talk, "persona guest invite", name="Ann", trigger="*so*"))
+        assert "Nemo answers to “\\*so\\*” here already" in line.content
+        here.env._errors_acknowledged = here.env.error_cursor
+
+
 async def test_everybody_has_personas_of_their_own(store: Store, settings: Settings) -> None:
     async with world(store, settings) as here:
         form = await here.guest.slash(here.talk, "persona create", for_me=True)

@@ -7,13 +7,15 @@ from typing import Any
 import discord
 
 from bot import text
+from bot.admins import Admins
 from bot.admission import check, stopped
 from bot.faces import Faces
 from bot.faults import DISCORD_FAULTS
+from bot.pace import check_pace
 from bot.places import channel_at, place_of, said_at
 from bot.portrait import called, shortened
 from bot.reply_view import EditForm, view_of
-from bot.rights import NotAllowed
+from bot.rights import OPTED_OUT, NotAllowed
 from persona_chat.errors import Filtered, PersonaChatError
 from persona_chat.language import N_, _, grouped
 from persona_chat.rework import Rework
@@ -21,7 +23,6 @@ from persona_chat.store.answers import Answer
 
 log = logging.getLogger(__name__)
 
-OPTED_OUT = N_("You opted out, so I answer nothing for you. `/privacy opt-in` ends that.")
 WORDS_STOPPED = N_("There is a word in that which this server's filter stops. The reply stays as it was.")
 NOT_YOURS = N_("Only the person who asked, or a moderator, can change this reply.")
 
@@ -40,7 +41,9 @@ class Answered:
         *,
         buttons: bool,
         opted_out: Callable[[int], bool],
+        admins: Admins,
     ) -> None:
+        self._admins = admins
         self._opted_out = opted_out
         self._client = client
         self._rework = rework
@@ -51,6 +54,7 @@ class Answered:
         """Let the persona answer once more, in another version."""
         check(interaction, public=True)
         await self._check(interaction, message_id)
+        check_pace(interaction)
         await interaction.response.defer(ephemeral=True)
         await self._show(interaction.channel, await self._rework.again(message_id, place_of(interaction)))
 
@@ -58,6 +62,7 @@ class Answered:
         """Let the persona say more."""
         check(interaction, public=True)
         await self._check(interaction, message_id)
+        check_pace(interaction)
         await interaction.response.defer(ephemeral=True)
         await self._show(interaction.channel, await self._rework.go_on(message_id, place_of(interaction)))
 
@@ -97,13 +102,17 @@ class Answered:
 
     async def why(self, interaction: discord.Interaction, message_id: int) -> None:
         """Say to one person what a reply was made with."""
-        card = why_card(await self._rework.find(message_id))
+        card = self.card(await self._rework.find(message_id), interaction.user)
         await interaction.response.send_message(embed=card, ephemeral=True)
 
-    async def question_edited(self, message: discord.Message, me: discord.abc.User) -> None:
-        """Take over that a person edited a message; the last one is answered anew."""
+    def card(self, answer: Answer, person: discord.abc.User) -> discord.Embed:
+        """Return what that person may know of a reply."""
+        return why_card(answer, runs_the_bot=person in self._admins)
+
+    async def question_edited(self, message: discord.Message, me: discord.abc.User, anew: Callable[[], bool]) -> None:
+        """Take over that a person edited a message; the last one is answered anew, if `anew` wants that."""
         try:
-            answer = await self._rework.rephrased(message.id, text.heard(message, me).text, said_at(message))
+            answer = await self._rework.rephrased(message.id, text.heard(message, me).text, said_at(message), anew)
         except PersonaChatError as error:
             log.info("the edited message %s gets no other reply: %s", message.id, type(error).__name__)
             return
@@ -156,8 +165,8 @@ class Answered:
             await self._faces.delete(channel, message_id)
 
 
-def why_card(answer: Answer) -> discord.Embed:
-    """What a reply was made with, and how to get it once more."""
+def why_card(answer: Answer, *, runs_the_bot: bool) -> discord.Embed:
+    """What a reply was made with, and for who can do that how to get it once more."""
     version, how = answer.version, answer.version.how
     card = discord.Embed(title=_("Why this reply?"))
     asker, asked = discord.utils.escape_markdown(answer.asker_name), discord.utils.escape_markdown(answer.asked)
@@ -176,8 +185,9 @@ def why_card(answer: Answer) -> discord.Embed:
         after = _("version {number}").format(number=how["goes_on"])
         card.add_field(name=_("It goes on after"), value=after, inline=False)
     card.add_field(name=_("Words were drawn with"), value=drawn_line(how), inline=False)
-    replay = f"persona-chat replay {answer.message_id}"
-    card.set_footer(text=_("The same again, where the bot runs: {replay}").format(replay=replay))
+    if runs_the_bot:
+        replay = f"persona-chat replay {answer.message_id}"
+        card.set_footer(text=_("The same again, where the bot runs: {replay}").format(replay=replay))
     return card
 
 

@@ -13,7 +13,7 @@ from bot.faces import Faces
 from bot.faults import DISCORD_FAULTS
 from bot.log_channel import LogChannel
 from bot.reply_view import reply_view
-from bot.telling import typing
+from bot.telling import line_of, typing
 from persona_chat.chat import NOT_READ, Chat
 from persona_chat.engine.reply import Wait
 from persona_chat.errors import AgeRestricted, Filtered, PersonaChatError, Stopped, trace
@@ -66,7 +66,7 @@ class Answering:
             if isinstance(error, AgeRestricted) and not addressed:
                 return  # the channel was not so when the persona was set; nobody asked for a line at every message
             await draft.vanish()
-            await self.say(message, str(error))
+            await self.say(message, line_of(error))
             if isinstance(error, Filtered):
                 await self._log_channel.not_said(message, error)
         except DISCORD_FAULTS as error:

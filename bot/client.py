@@ -9,6 +9,7 @@ from typing import Any
 
 import discord
 from discord import app_commands
+from discord.ext import commands
 
 from bot import text
 from bot.adapters import AdapterCommands
@@ -36,7 +37,7 @@ from bot.reports import DoneButton, Reporting, report_command, report_menu
 from bot.retraining import RetrainCommands
 from bot.speaking import Languages, Names
 from bot.status import status_command
-from bot.telling import tell
+from bot.telling import line_of, tell
 from persona_chat.chat import Chat
 from persona_chat.engine.reply import Wait, plainly
 from persona_chat.errors import Filtered, PersonaChatError, trace
@@ -60,6 +61,9 @@ PERMISSIONS = NEEDED | discord.Permissions(manage_webhooks=True)
 
 ONLY_ADDRESSED = N_("I can only read messages here that mention me or reply to me.")
 PAUSED = N_("I am silent here for now. `/chat resume` ends that.")
+PAUSED_EVERY_S = 300.0
+"""How seldom a channel is told so."""
+
 SAY_SOMETHING = N_("I am here. Say something and I will answer.")
 
 
@@ -113,10 +117,12 @@ class PersonaBot(discord.Client):
         self.faces = Faces(self, webhooks=webhooks, several=self._several)
         self.log_channel = LogChannel(self, chat.moderation)
         self.reporting = Reporting(chat.moderation.reports, self.log_channel, privacy)
-        self.answered = Answered(self, rework, self.faces, buttons=buttons, opted_out=privacy.opted_out)
+        opted_out = privacy.opted_out
+        self.answered = Answered(self, rework, self.faces, buttons=buttons, opted_out=opted_out, admins=self.admins)
         self._reactions = Reactions(self, chat.cast, rework, self.faces, self.answered, feedback)
         self._answering = Answering(chat, self.faces, self.log_channel, stream=stream, buttons=buttons, wait=wait)
-        self._pace = pace or Pace(0, 0)
+        self.pace = pace or Pace(0, 0)
+        self._paused_told = commands.CooldownMapping.from_cooldown(1, PAUSED_EVERY_S, commands.BucketType.channel)
         self._under_way_now = 0
         self._settled = asyncio.Event()
         self._settled.set()
@@ -167,16 +173,19 @@ class PersonaBot(discord.Client):
             return
         place = said_at(message)
         named = self.chat.cast.guests.named(place, message.content) is not None
-        addressed = named or text.addressed(message, me, self.faces.is_ours)
-        if set_aside(message.content) or not self.chat.listening.hears(place, addressed=addressed):
-            if addressed and self.chat.listening.manners(place).paused:
-                await self._answering.say(message, _(PAUSED))
+        asked = text.addressed(message, me, self.faces.is_ours)
+        addressed = named or asked
+        if set_aside(message.content):
+            return
+        if not self.chat.listening.hears(place, addressed=addressed):
+            if asked and self.chat.listening.manners(place).paused:
+                await self._say_paused(message)
             return
         heard = text.heard(message, me)
         if listed := self.chat.moderation.words(place.guild_id).stops_input(heard.text):
             await self._answering.not_read(message, listed)
             return
-        verdict, line = self._pace.judge(message)
+        verdict, line = self.pace.judge(message)
         if verdict is not Verdict.ANSWER:
             if verdict is Verdict.EXPLAIN:
                 await self._answering.say(message, line)
@@ -205,7 +214,7 @@ class PersonaBot(discord.Client):
         if not admits(moderation, said) or moderation.words(payload.guild_id).stops_input(text.heard(said, me).text):
             return
         with self._under_way():
-            await self.answered.question_edited(said, me)
+            await self.answered.question_edited(said, me, lambda: self._answers_anew(said))
 
     async def on_raw_reaction_add(self, payload: discord.RawReactionActionEvent) -> None:
         """Some reactions to a reply say what to do with it."""
@@ -219,6 +228,18 @@ class PersonaBot(discord.Client):
     async def on_raw_reaction_remove(self, payload: discord.RawReactionActionEvent) -> None:
         """What a reaction said is taken back with it."""
         await self._reactions.removed(payload)
+
+    def _answers_anew(self, edited: discord.Message) -> bool:
+        """Whether an edited message that was answered gets another answer. It counts as one more of that person."""
+        if set_aside(edited.content) or self.chat.listening.manners(said_at(edited)).silent:
+            return False
+        guild_id = edited.guild.id if edited.guild is not None else None
+        return not self.pace.over(guild_id, edited.author.id, edited.edited_at or edited.created_at)
+
+    async def _say_paused(self, message: discord.Message) -> None:
+        """Say so to who spoke to the bot, not each time."""
+        if self._paused_told.update_rate_limit(message, message.created_at.timestamp()) is None:
+            await self._answering.say(message, _(PAUSED))
 
     async def _deleted(self, message_ids: tuple[int, ...]) -> None:
         for message_id in message_ids:
@@ -247,7 +268,9 @@ class PersonaBot(discord.Client):
 
     async def failed(self, interaction: discord.Interaction, error: Exception) -> None:
         """The funnel for commands and buttons: a line for the person, and the rest to the log."""
-        if isinstance(error, PersonaChatError | NotAdmin):
+        if isinstance(error, PersonaChatError):
+            line = line_of(error)
+        elif isinstance(error, NotAdmin):
             line = str(error)
         else:
             log.error("interaction %s failed: %s", interaction.id, trace(error))

@@ -12,6 +12,7 @@ from bot.speaking import command as named
 from persona_chat.language import _, pgettext
 
 EVERYBODY = "everybody"
+TALKERS = "everybody who did not opt out"
 FOR_PLACE = (
     "for a channel Manage Channels, for a thread Manage Threads or its owner, for the server Manage Server, "
     "for oneself everybody"

@@ -7,7 +7,7 @@ import discord
 from discord import app_commands
 
 from bot.command_table import ALL, CHANNEL_MANAGERS, EVERYBODY, YOU, says
-from bot.guests import NO_GUEST, guest_choices
+from bot.guests import guest_choices, whose
 from bot.log_channel import note
 from bot.memory import MemoryCommands
 from bot.places import place_of
@@ -80,11 +80,12 @@ class ChatCommands(app_commands.Group):
     async def reset(self, interaction: discord.Interaction) -> None:
         """Begin afresh: what was said here is not remembered, the persona stays. `/chat undo` brings it back."""
         place = managed(interaction)
+        await interaction.response.defer(thinking=True)  # the answers under way come first
         forgotten = await self._rework.reset(place)
         put = ngettext("I put {number} message out of my mind.", "I put {number} messages out of my mind.", forgotten)
         what = put.format(number=grouped(forgotten)) if forgotten else _("There is nothing here that I remember.")
         undo = _("`/chat undo` brings back what the last reset took.")
-        await interaction.response.send_message(f"{what} {undo}")
+        await interaction.edit_original_response(content=f"{what} {undo}")
         await note(interaction, lambda: _("reset what I remember"))
 
     @app_commands.command(name="undo", extras=says(CHANNEL_MANAGERS, ALL))
@@ -100,19 +101,17 @@ class ChatCommands(app_commands.Group):
     async def context(self, interaction: discord.Interaction, guest: str | None = None) -> None:
         """Show exactly what I read before the next message, to you alone."""
         place = place_of(interaction)
-        guest_id = self._chat.cast.guests.named(place, guest) if guest else None
-        if guest and guest_id is None:
-            raise InputError(_(NO_GUEST).format(name=discord.utils.escape_markdown(guest)))
+        _kept, guest_id = await whose(self._chat.cast, place, guest)
+        await interaction.response.defer(ephemeral=True, thinking=True)
         prompt, remembered = await self._rework.context(place, guest_id)
         earlier = prompt.turns - 1
         left = _(", {count} older ones do not fit").format(count=remembered - earlier) if remembered > earlier else ""
-        await interaction.response.send_message(
-            _(
+        await interaction.edit_original_response(
+            content=_(
                 "Before the next message I read the persona and {earlier} turns{left}. "
                 "The file holds it word for word; `…` stands for that message."
             ).format(earlier=earlier, left=left),
-            file=discord.File(io.BytesIO(prompt.text.encode()), "context.txt"),
-            ephemeral=True,
+            attachments=[discord.File(io.BytesIO(prompt.text.encode()), "context.txt")],
         )
 
     @context.autocomplete("guest")

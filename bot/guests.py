@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 import discord
 from discord import app_commands
 
+from bot.admission import stopped
 from bot.command_table import ALL, FOR_GUESTS, says
 from bot.log_channel import note
 from bot.persona_set import Setting, check_name, nearest
@@ -12,7 +13,7 @@ from bot.places import place_of
 from bot.portrait import called
 from bot.rights import check_set
 from persona_chat.cast import Cast
-from persona_chat.errors import InputError
+from persona_chat.errors import Filtered, InputError
 from persona_chat.guests import TRIGGER_CHARACTERS
 from persona_chat.language import N_, _
 from persona_chat.persona import NAME_CHARACTERS
@@ -21,6 +22,8 @@ from persona_chat.store.guests import Guest
 from persona_chat.store.library import Kept
 
 NO_GUEST = N_("There is no guest called {name} here.")
+
+TRIGGER_STOPPED = N_("There is a word in that trigger which this server's filter stops. Choose another.")
 
 Named = Callable[[Place, str], Awaitable[Kept]]
 Choices = Callable[[discord.Interaction, str], Awaitable[list[app_commands.Choice[str]]]]
@@ -49,6 +52,8 @@ class GuestCommands(app_commands.Group):
         check_set(interaction, place, nearest(place))
         kept = await self._named(place, name)
         check_name(interaction, kept.persona)
+        if trigger and (listed := stopped(interaction, trigger)):
+            raise Filtered(_(TRIGGER_STOPPED), listed)
         before = self._cast.guests.at(place)
         guest = await self._cast.invite(place, nearest(place), kept, trigger or "")
         await interaction.response.defer(thinking=True)
@@ -90,6 +95,24 @@ def guest_choices(cast: Cast, interaction: discord.Interaction, written: str) ->
         guest.name for guest in cast.guests.at(place_of(interaction)) if written.casefold() in guest.name.casefold()
     ]
     return [app_commands.Choice(name=name, value=name) for name in names]
+
+
+async def whose(cast: Cast, place: Place, name: str | None) -> tuple[Kept, int | None]:
+    """Whom a command is about, and its id if it is a guest: who is called so, else who would answer a message.
+
+    Raises InputError where that is nobody.
+    """
+    guest_id = cast.guests.named(place, name) if name else None
+    if name and guest_id is None:
+        raise InputError(_(NO_GUEST).format(name=discord.utils.escape_markdown(name)))
+    if guest_id is None:
+        if (seated := await cast.seated(place)) is not None:
+            return seated.kept, None
+        guests = cast.guests.at(place)
+        if not guests:
+            raise InputError(_("Nobody talks here. Set a persona with `/persona set`."))
+        guest_id = guests[0].persona_id
+    return await cast.get(guest_id), guest_id
 
 
 def answers_line(guest: Guest) -> str:

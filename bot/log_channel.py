@@ -51,6 +51,10 @@ class LogChannel:
         """Inside the block, speak as that server's moderators read it. The person is who a line is about."""
         return speaking(self._client.languages.of(guild, person_id))
 
+    def named(self, guild_id: int | None) -> bool:
+        """Whether the server named a channel for it."""
+        return self._moderation.rules(guild_id).log_channel_id is not None
+
     async def write(
         self, guild_id: int | None, line: str, *, view: discord.ui.View | None = None, report: bool = False
     ) -> bool:

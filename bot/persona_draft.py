@@ -4,16 +4,18 @@ from typing import TYPE_CHECKING, Any, Self
 
 import discord
 
+from bot.admission import check
 from bot.log_channel import note_about
 from bot.persona_form import OPEN_S, LineForm, PersonaForm, typed
 from bot.places import place_of
 from bot.portrait import called, portrait, shortened
+from bot.rights import check_change, check_make, check_talks
 from bot.speaking import Buttons
 from persona_chat.chat import Chat
 from persona_chat.errors import PersonaTooLong
 from persona_chat.language import N_, _
 from persona_chat.persona import Persona
-from persona_chat.place import Spot
+from persona_chat.place import Scope, Spot
 from persona_chat.store.library import Kept
 
 if TYPE_CHECKING:
@@ -59,11 +61,14 @@ class PersonaDraft(Buttons):
 
     @discord.ui.button(label=N_("Save"), style=discord.ButtonStyle.primary)
     async def save(self, interaction: discord.Interaction, _button: discord.ui.Button[Self]) -> None:
-        """Keep it."""
+        """Keep it, for who may still do so."""
         cast = self._chat.cast
+        check(interaction, public=False)
         if self._kept is None:
+            check_make(interaction, for_me=self._home.scope is Scope.ME)
             kept = await cast.create(self._home, self._persona, interaction.user.id)
         else:
+            check_change(interaction, self._kept)
             kept = await cast.edit(self._kept, self._persona, interaction.user.id)
         self.stop()
         name = called(kept.persona)
@@ -105,6 +110,8 @@ class PersonaDraft(Buttons):
 
 async def answer_trial(chat: Chat, interaction: discord.Interaction, persona: Persona, line: str) -> None:
     """Let the persona answer one line, seen by who asks alone; nothing of it is kept."""
+    check(interaction, public=False)
+    check_talks(interaction)
     await interaction.response.defer(ephemeral=True, thinking=True)
     reply = await chat.trial(persona, line, place_of(interaction))
     await interaction.edit_original_response(

@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING, Self
 
 import discord
 
+from bot.admission import check
 from bot.log_channel import note_about
 from bot.persona_form import OPEN_S
 from bot.portrait import called
+from bot.rights import check_change
 from bot.speaking import Buttons, Speaking
 from persona_chat.cast import Cast
 from persona_chat.language import N_, _
@@ -82,7 +84,9 @@ class Deletion(Buttons):
 
     @discord.ui.button(label=N_("Delete"), style=discord.ButtonStyle.danger)
     async def delete(self, interaction: discord.Interaction, _button: discord.ui.Button[Self]) -> None:
-        """Delete it, and offer to bring it back."""
+        """Delete it, for who may still do so, and offer to bring it back."""
+        check(interaction, public=False)
+        check_change(interaction, self._kept)
         await self._cast.delete(self._kept)
         undo = discord.ui.View(timeout=None)
         undo.add_item(RestoreButton(self._kept.id))
@@ -127,6 +131,8 @@ class RestoreButton(
         """Bring it back, if whoever pressed it may."""
         bot = interaction.client
         try:
+            check(interaction, public=False)
+            check_change(interaction, await bot.chat.cast.get(self._persona_id, also_deleted=True))
             kept = await bot.chat.cast.restore(self._persona_id)
             said = _("**{name}** is back.").format(name=called(kept.persona))
             await interaction.response.edit_message(content=said, view=None)

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import discord
 
-from bot.admission import stopped
+from bot.admission import check, stopped
 from bot.faces import Faces
 from bot.log_channel import note
 from bot.persona_form import PersonaForm, Typed, typed
 from bot.portrait import SET_FOR, called, portrait, shortened
-from bot.rights import check_change, check_make
+from bot.rights import check_change, check_make, check_set
 from persona_chat.cast import Cast
 from persona_chat.errors import Filtered
 from persona_chat.language import N_, _
@@ -46,6 +46,8 @@ class Setting:
         current = await self._cast.at(place, scope)
 
         async def done(interaction: discord.Interaction, persona: Persona) -> None:
+            check(interaction, public=scope is not Scope.ME)  # it may have been open for long
+            check_set(interaction, place, scope)
             await self.put(interaction, place, scope, persona)
 
         filled = typed(current.persona) if current else Typed()

@@ -6,7 +6,7 @@ from typing import Literal
 import discord
 from discord import app_commands
 
-from bot.command_table import ALL, CHANGERS, EVERYBODY, FOR_PLACE, MAKERS, YOU, says
+from bot.command_table import ALL, CHANGERS, EVERYBODY, FOR_PLACE, MAKERS, TALKERS, YOU, says
 from bot.faces import Faces
 from bot.guests import GuestCommands, besides
 from bot.log_channel import note, note_about
@@ -85,8 +85,9 @@ class PersonaCommands(app_commands.Group):
         else:
             home = place.mine if scope is Scope.ME else place.home
             there = await self._cast.search(home, name)
-            greeting = there.persona.greeting if there else ""
-            persona = make_persona(name, about or "", split_facts(facts or ""), greeting)
+            now = there.persona if there else Persona(name, "")
+            said = now.facts if facts is None else split_facts(facts)  # what is not given stays as it is
+            persona = make_persona(name, now.about if about is None else about, said, now.greeting)
             await self._setting.put(interaction, place, scope, persona)
 
     @app_commands.command(name="show", extras=says(EVERYBODY, YOU))
@@ -177,7 +178,7 @@ class PersonaCommands(app_commands.Group):
         filled = changed(typed(kept.persona), age_restricted, avatar)
         await interaction.response.send_modal(PersonaForm(_("Change the persona"), filled, done))
 
-    @app_commands.command(name="test", extras=says(EVERYBODY, YOU))
+    @app_commands.command(name="test", extras=says(TALKERS, YOU))
     @app_commands.describe(name="Whom to ask", message="What to say")
     async def test(
         self, interaction: discord.Interaction, name: Name, message: app_commands.Range[str, 1, 300]

@@ -10,7 +10,7 @@ from typing import Any
 
 import discord
 
-from bot.answered import Answered, why_card
+from bot.answered import Answered
 from bot.faces import Faces
 from bot.faults import DISCORD_FAULTS
 from bot.feedback import thumb_of
@@ -99,6 +99,7 @@ class Reactions:
         if answer is None and not self._faces.knows(event.message_author_id):
             return
         channel = await channel_at(self._client, event.channel_id)
+        person = event.member or await self._client.fetch_user(event.user_id)
         if answer is None:
             said = _("That was said by {bot}, a bot. I do not remember more.").format(bot=me.mention)
             told: dict[str, Any] = {"content": f"{said} {_(AI)}"}
@@ -107,8 +108,7 @@ class Reactions:
                 event.channel_id, answer.asker_id, event.guild_id, parent_of(channel), age_restricted(channel)
             )
             lines = behind(answer, await self._cast.seated(place), me)
-            told = {"content": "\n".join(lines), "embed": why_card(answer)}
-        person = event.member or await self._client.fetch_user(event.user_id)
+            told = {"content": "\n".join(lines), "embed": self._answered.card(answer, person)}
         try:
             await person.send(**told, allowed_mentions=discord.AllowedMentions.none())
         except discord.Forbidden:

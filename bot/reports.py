@@ -8,7 +8,9 @@ import discord
 from discord import app_commands
 
 from bot.command_table import EVERYBODY, YOU, says
+from bot.faults import DISCORD_FAULTS
 from bot.log_channel import LogChannel
+from bot.places import channel_at
 from bot.portrait import shortened
 from bot.rights import NotAllowed
 from bot.speaking import Speaking
@@ -30,6 +32,7 @@ IN_DIRECT_MESSAGES = N_("In direct messages there are no moderators. Tell the pe
 NO_LINK = N_(
     "That is no link to a message in this server. Discord gives you one: Copy Message Link in a message's menu."
 )
+NOT_THERE = N_("I find no message there that I can see. Without a link you can report anything.")
 NOT_MINE = N_("I pass on reports about my own messages only. For others ask a moderator, or report them to Discord.")
 ENOUGH = N_("You have {number} reports that nobody has looked at yet. Ask a moderator of this server directly.")
 AGAIN = N_("You reported that message already, and nobody has closed your report yet.")
@@ -38,12 +41,18 @@ KEPT = N_(
     "Thank you. It is kept for the people who manage this server, with your name. They set no channel in which they "
     "would see it at once: if it matters now, tell a moderator, or the people who run this bot."
 )
+KEPT_UNSEEN = N_(
+    "Thank you. It is kept for the people who manage this server, with your name. I could not write to the channel "
+    "in which they read such things: if it matters now, tell a moderator, or the people who run this bot."
+)
 NOBODY_TOLD = N_(
-    "You opted out, so I keep nothing of you, and there is no channel here for reports. Tell a moderator of this "
-    "server, or the people who run this bot."
+    "You opted out, so I keep nothing of you, and there is no channel here in which I could tell anybody. Tell a "
+    "moderator of this server, or the people who run this bot."
 )
 
 _LINK = re.compile(r"<?https://(?:\w+\.)?discord(?:app)?\.com/channels/(\d{1,20})/(\d{1,20})/(\d{1,20})>?")
+
+_LARGEST = 2**63 - 1  # no id of Discord's is larger, and no database keeps one
 
 
 class Reporting:
@@ -81,7 +90,8 @@ class Reporting:
             line = reported(guild_id, channel_id, message_id, person_id, reason, report)
             view = done_view(report) if report is not None else None
             shown = await self._log_channel.write(guild_id, line, view=view, report=True)
-        said = SHOWN if shown else KEPT if report is not None else NOBODY_TOLD
+        kept_as = KEPT_UNSEEN if self._log_channel.named(guild_id) else KEPT
+        said = SHOWN if shown else kept_as if report is not None else NOBODY_TOLD
         await interaction.edit_original_response(content=_(said))
 
     async def open(self, guild_id: int, limit: int) -> tuple[Report, ...]:
@@ -170,6 +180,8 @@ def report_command() -> app_commands.Command[Any, ..., None]:
     async def report(interaction: discord.Interaction[Any], link: str | None = None) -> None:
         """Tell this server's moderators that something is wrong with what a persona said."""
         channel_id, message_id = linked(link, interaction.guild_id) if link else (None, None)
+        if channel_id is not None and message_id is not None:
+            check_mine(interaction.client, await _message(interaction, channel_id, message_id))
         await interaction.client.reporting.ask(interaction, channel_id, message_id)
 
     return report
@@ -179,13 +191,29 @@ def report_menu() -> app_commands.ContextMenu:
     """Return the entry in the menu of a message."""
 
     async def chosen(interaction: discord.Interaction[Any], message: discord.Message) -> None:
-        bot = interaction.client
-        if message.author.id != bot.user.id and not bot.faces.is_ours(message):
-            raise InputError(_(NOT_MINE))
-        await bot.reporting.ask(interaction, message.channel.id, message.id)
+        check_mine(interaction.client, message)
+        await interaction.client.reporting.ask(interaction, message.channel.id, message.id)
 
     does = {"does": "Tell this server's moderators that something is wrong with it"}
     return app_commands.ContextMenu(name="Report", callback=chosen, extras=says(EVERYBODY, YOU, always=True) | does)
+
+
+def check_mine(bot: Any, message: discord.Message) -> None:
+    """Raise InputError for a message of anybody else."""
+    if message.author.id != bot.user.id and not bot.faces.is_ours(message):
+        raise InputError(_(NOT_MINE))
+
+
+async def _message(interaction: discord.Interaction[Any], channel_id: int, message_id: int) -> discord.Message:
+    """The message of this server with that id. Raises InputError where there is none, or it cannot be seen."""
+    try:
+        channel = await channel_at(interaction.client, channel_id)
+        if channel.guild.id != interaction.guild_id:
+            raise InputError(_(NO_LINK))
+        message: discord.Message = await channel.fetch_message(message_id)
+    except (AttributeError, *DISCORD_FAULTS):  # not every channel holds messages, or belongs to a server
+        raise InputError(_(NOT_THERE)) from None
+    return message
 
 
 def linked(link: str, guild_id: int | None) -> tuple[int, int]:
@@ -193,7 +221,7 @@ def linked(link: str, guild_id: int | None) -> tuple[int, int]:
     found = _LINK.fullmatch(link.strip())
     if guild_id is None:
         raise InputError(_(IN_DIRECT_MESSAGES))
-    if found is None or int(found[1]) != guild_id:
+    if found is None or int(found[1]) != guild_id or max(map(int, found.groups())) > _LARGEST:
         raise InputError(_(NO_LINK))
     return int(found[2]), int(found[3])
 

@@ -1,8 +1,11 @@
 """Who may set and change personas. Discord checks commands as a whole; what each needs is checked here as well."""
 
+from typing import Any
+
 import discord
 
 from bot.places import place_of
+from bot.portrait import called
 from persona_chat.errors import PersonaChatError
 from persona_chat.language import N_, _
 from persona_chat.place import Place, Scope
@@ -12,6 +15,8 @@ from persona_chat.store.library import Kept
 class NotAllowed(PersonaChatError):  # noqa: N818  it reads as what happened
     """Somebody tried what others may."""
 
+
+OPTED_OUT = N_("You opted out, so I answer nothing for you. `/privacy opt-in` ends that.")
 
 _NEEDED = {
     Scope.THREAD: N_(
@@ -69,8 +74,14 @@ def check_change(interaction: discord.Interaction, kept: Kept) -> None:
             _(
                 "{name} can be changed by who made it, and with the permission Manage Server. "
                 "You can make one of your own: `/persona create for_me:True`."
-            ).format(name=kept.persona.name)
+            ).format(name=called(kept.persona))
         )
+
+
+def check_talks(interaction: discord.Interaction[Any]) -> None:
+    """Raise NotAllowed for somebody who opted out: the model answers nothing for them."""
+    if interaction.client.privacy.opted_out(interaction.user.id):
+        raise NotAllowed(_(OPTED_OUT))
 
 
 def managed(interaction: discord.Interaction) -> Place:

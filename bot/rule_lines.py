@@ -13,8 +13,8 @@ from persona_chat.word_filter import Filtering, Side
 REPORTS = 200
 """Open reports that are shown at once."""
 
-SHOWN = 40
-"""Channels, and roles, of each list that are named."""
+SHOWN = 25
+"""Channels, and roles, of each list that are named: more would not fit a message in every language."""
 
 READS = {
     Side.OFF: N_("off"),

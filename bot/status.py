@@ -9,7 +9,8 @@ from discord import app_commands
 from bot.admission import NOT_HERE
 from bot.command_table import CHANNEL_MANAGERS, YOU, says
 from bot.conversation import SAID
-from bot.portrait import called
+from bot.guests import besides
+from bot.portrait import called, shortened
 from bot.rights import managed
 from persona_chat.chat import Chat
 from persona_chat.language import N_, _
@@ -43,7 +44,9 @@ def status_command(
         answers = _(NOT_HERE) if silent else answers
         lacking = missing(wanted, interaction.app_permissions) if place.guild_id is not None else []
         card = discord.Embed(title=_("How I am doing"))
-        card.add_field(name=_("Talks here"), value=called(seated.persona) if seated else _("nobody"))
+        talking = (called(seated.persona) if seated else "", besides(chat.cast.guests.at(place)))
+        who = "\n".join(filter(None, talking)) or _("nobody")
+        card.add_field(name=_("Talks here"), value=shortened(who, 1024))
         card.add_field(name=_("I answer here"), value=answers)
         card.add_field(name=_("Waiting for an answer"), value=str(chat.waiting), inline=False)
         card.add_field(name=_("Base"), value=registry.base)

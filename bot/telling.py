@@ -1,4 +1,7 @@
-"""Two courtesies: a line for who used a command, and the sign that we are typing. Neither may ever cost a reply."""
+"""What is said of errors, and two courtesies: a line for who used a command, and the sign that we are typing.
+
+Neither may ever cost a reply.
+"""
 
 import logging
 from collections.abc import AsyncIterator
@@ -7,8 +10,14 @@ from contextlib import asynccontextmanager
 import discord
 
 from bot.faults import DISCORD_FAULTS
+from persona_chat.errors import PersonaChatError
 
 log = logging.getLogger(__name__)
+
+
+def line_of(error: PersonaChatError) -> str:
+    """What is said of an error, with nothing of what people typed that Discord would format."""
+    return error.said(discord.utils.escape_markdown)
 
 
 async def tell(interaction: discord.Interaction, line: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from persona_chat.engine.reply import ReplyEngine
 from persona_chat.errors import AgeRestricted, InputError, PersonaGone
 from persona_chat.guests import Called, Guests, answers_to
-from persona_chat.language import _
+from persona_chat.language import N_, _
 from persona_chat.persona import Persona
 from persona_chat.place import Place, Scope, Spot
 from persona_chat.store.guests import Guest
@@ -126,11 +126,11 @@ class Cast:
         for home in homes:
             if (kept := await self.search(home, name)) is not None:
                 return kept
-        raise InputError(_("There is no persona called {name}. `/persona list` shows who is.").format(name=name))
+        raise InputError(N_("There is no persona called {name}. `/persona list` shows who is."), name=name)
 
-    async def get(self, persona_id: int) -> Kept:
+    async def get(self, persona_id: int, *, also_deleted: bool = False) -> Kept:
         """Return a persona by its id. Raises PersonaGone."""
-        kept = await asyncio.to_thread(self._library.get, persona_id)
+        kept = await asyncio.to_thread(self._library.get, persona_id, also_deleted=also_deleted)
         if kept is None:
             raise PersonaGone
         return kept
@@ -162,8 +162,8 @@ class Cast:
         if number is None:
             earlier = [one.number for one in await self.revisions(kept) if one.number < kept.number]
             if not earlier:
-                text = _("{name} has no earlier words. `/persona history` shows all.")
-                raise InputError(text.format(name=kept.persona.name))
+                text = N_("{name} has no earlier words. `/persona history` shows all.")
+                raise InputError(text, name=kept.persona.name)
             number = earlier[0]
         async with self._changing:
             returned = await asyncio.to_thread(self._library.return_to, kept.id, number)

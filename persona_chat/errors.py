@@ -33,6 +33,7 @@ PersonaChatError
 """
 
 import traceback
+from collections.abc import Callable
 from typing import ClassVar
 
 from persona_chat.language import N_, _, grouped
@@ -48,11 +49,17 @@ class PersonaChatError(Exception):
         self._values = values
 
     def __str__(self) -> str:
+        return self.said(str)
+
+    def said(self, plain: Callable[[str], str]) -> str:
+        """Return the text. What people typed, as names, is a value in it: `plain` takes its formatting away."""
         text = _(self.args[0])
         if not self._values:
             return text
+        values = self._values.items()
+        shown = {name: plain(value) if isinstance(value, str) else value for name, value in values}
         return text.format(
-            **{name: grouped(value) if isinstance(value, int) else value for name, value in self._values.items()}
+            **{name: grouped(value) if isinstance(value, int) else value for name, value in shown.items()}
         )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from persona_chat.errors import InputError
-from persona_chat.language import _
+from persona_chat.language import N_, _
 from persona_chat.place import Place, Scope, Spot
 from persona_chat.store.guests import Guest, GuestBook
 from persona_chat.store.library import Kept, key_of
@@ -15,6 +15,9 @@ MOST = 8
 """Guests at one spot: as many as people can keep apart, and few enough to look for in every message."""
 
 TRIGGER_CHARACTERS = 40
+
+TRIGGER_SIGNS = 2
+"""Letters and digits that a trigger has at least: a lone one is in too much that people say."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,9 @@ class Guests:
         """Let a persona answer there when it is called; once more changes its trigger. Raises InputError."""
         word = " ".join(trigger.split())
         others = [guest for guest in self._at.get(spot, ()) if guest.persona_id != kept.id]
+        if word and sum(map(str.isalnum, word)) < TRIGGER_SIGNS:
+            text = _("A trigger needs at least {number} letters or digits: it is to be a word that calls the persona.")
+            raise InputError(text.format(number=TRIGGER_SIGNS))
         check(kept.persona.name, word, others)
         await asyncio.to_thread(self._book.invite, spot, kept.id, word, by)
         await self.look_again()
@@ -75,8 +81,8 @@ def check(name: str, trigger: str, others: Iterable[Guest]) -> None:
     taken = {key_of(word): guest for guest in others for word in answers_to(guest).words}
     for word in filter(None, (name, trigger)):
         if (guest := taken.get(key_of(word))) is not None:
-            text = _("{name} answers to “{word}” here already. Choose another word.")
-            raise InputError(text.format(name=guest.name, word=word))
+            text = N_("{name} answers to “{word}” here already. Choose another word.")
+            raise InputError(text, name=guest.name, word=word)
 
 
 def answers_to(guest: Guest) -> Called:

@@ -25,6 +25,11 @@ class Manners:
     cooldown_s: int = 0
     paused: bool = False
 
+    @property
+    def silent(self) -> bool:
+        """Whether nothing at all is answered."""
+        return self.paused or self.mode is Mode.OFF
+
 
 def listens(manners: Manners, *, addressed: bool, seated: bool, quiet_s: float, drawn: float) -> bool:
     """Whether a message is answered.
@@ -33,7 +38,7 @@ def listens(manners: Manners, *, addressed: bool, seated: bool, quiet_s: float, 
     bot, and `drawn` is a number from 0 to 100 that chance gave.
     """
     mode = manners.mode or (Mode.EVERY if seated else Mode.MENTION)
-    if manners.paused or mode is Mode.OFF:
+    if manners.silent:
         return False
     if addressed or mode is Mode.EVERY:
         return True

@@ -1,7 +1,7 @@
 """What is done with answers that were given already: other versions, edits, deletions. Knows no Discord and no SQL."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from persona_chat.cast import check_age
@@ -105,8 +105,10 @@ class Rework:
         await asyncio.to_thread(add, answer.message_id, revision_id, words, None, {"edited_by": by})
         return await self.find(message_id)
 
-    async def rephrased(self, message_id: int, text: str, place: Place) -> Answer | None:
-        """Take over that a person edited a message. When it was the last, return its new answer.
+    async def rephrased(
+        self, message_id: int, text: str, place: Place, anew: Callable[[], bool] = lambda: True
+    ) -> Answer | None:
+        """Take over that a person edited a message. When it was the last, return its new answer, if `anew` wants one.
 
         Of a message that was not answered, or says the same as before, nothing changes.
         """
@@ -116,7 +118,7 @@ class Rework:
             return None
         self._chat.rephrase(message_id, text)
         await asyncio.to_thread(self._store.answers.rephrase, message_id, text)
-        if answer is None or not answer.newest:
+        if answer is None or not answer.newest or not anew():
             return None
         return await self.again(message_id, place)
 

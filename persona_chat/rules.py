@@ -43,11 +43,12 @@ class Rules:
 def judge(rules: Rules, place: Place, role_ids: Iterable[int], *, manages: bool) -> Verdict:
     """Return whether the bot talks in this place to a person with these roles.
 
-    Channels count for everybody; roles not for those who manage the server.
+    Channels count for everybody; roles not for those who manage the server. Of two reasons it is the role: what is
+    said privately may be said in any channel.
     """
-    if not talks_in(rules.channels, place):
-        return Verdict.CHANNEL
-    return Verdict.FINE if manages or talks_to(rules.roles, role_ids) else Verdict.ROLE
+    if not (manages or talks_to(rules.roles, role_ids)):
+        return Verdict.ROLE
+    return Verdict.FINE if talks_in(rules.channels, place) else Verdict.CHANNEL
 
 
 def talks_in(channels: Mapping[int, bool], place: Place) -> bool:

@@ -171,7 +171,7 @@ class Settings(BaseSettings):
         20,
         ge=0,
         description="How many messages of one person are answered in a minute; 0 is no limit. Who writes more is told "
-        "so, once a minute.",
+        "so, once a minute. Other versions of a reply, going on with one, and edited messages count too.",
     )
     channel_per_minute: int = Field(
         90, ge=0, description="How many messages are answered in a minute in one channel; 0 is no limit."

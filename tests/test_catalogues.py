@@ -133,6 +133,19 @@ def test_texts_quote_commands_and_options_as_discord_shows_them(english: Catalog
     assert found > 40
 
 
+@pytest.mark.parametrize(
+    ("language", "never"),
+    [
+        ("es", r"\bla persona\b"),  # it is "el personaje"
+        ("fr", r"\bla persona\b"),  # "le personnage"
+        ("ja", r"^が"),  # what somebody did goes on after their name and が
+    ],
+)
+def test_words_that_were_chosen_are_kept_to(language: str, never: str) -> None:
+    texts = [text for message in texts_of(language) if message.id for text in forms(message.string)]
+    assert [text for text in texts if re.search(never, text, re.IGNORECASE)] == []
+
+
 def pgettext_in(language: str, context: str, name: str) -> str:
     with speaking(language):
         shown = pgettext(context, name)

@@ -1,9 +1,12 @@
 """`/chat`, through the real discord.py against simcord: to whom the bot listens, and what it remembers."""
 
+import discord
 import pytest
 
+from persona_chat.errors import EngineBusy
 from persona_chat.manners import Manners, Mode, listens, set_aside
 from persona_chat.persona import Persona
+from persona_chat.place import Scope
 from persona_chat.settings import Settings
 from persona_chat.store.store import Store
 from tests.discord_world import World, told, world
@@ -55,6 +58,40 @@ async def test_a_pause_is_silence_that_says_so_when_asked(store: Store, settings
         )
 
 
+async def test_a_pause_is_told_to_who_speaks_to_the_bot_and_seldom(store: Store, settings: Settings) -> None:
+    async with world(store, settings) as here:
+        await here.seat(VERA)
+        cast, place = here.bot.chat.cast, here.place(here.talk, here.owner)
+        await cast.invite(place, Scope.CHANNEL, await cast.create(place.home, Persona("Rose", "I bake."), 1), "")
+        await here.owner.slash(here.talk, "chat pause")
+        for text in ("I saw a rose", f"({mention(here)})"):
+            assert not await answers(here, text), text
+        assert await answers(here, mention(here))
+        assert not await answers(here, mention(here)), "once is enough for a while"
+
+
+@pytest.mark.parametrize("silent", [("chat pause", {}), ("chat mode", {"answer": "off"})])
+async def test_where_nothing_is_answered_an_edit_is_taken_over_only(
+    store: Store, settings: Settings, silent: tuple[str, dict[str, str]]
+) -> None:
+    async with world(store, settings) as here:
+        await here.seat(VERA)
+        sent = await here.guest.send(here.talk, "Hello")
+        await here.owner.slash(here.talk, silent[0], **silent[1])
+        await here.guest.edit(sent, "Good day")
+        assert here.said(here.talk)[0] == "Vera heard: Hello (1)"
+        past = await here.bot.chat.history(here.place(here.talk), 9)
+        assert [turn.text for turn in past] == ["Good day", "Vera heard: Hello (1)"]
+
+
+async def test_an_edit_into_brackets_gets_no_other_answer(store: Store, settings: Settings) -> None:
+    async with world(store, settings) as here:
+        await here.seat(VERA)
+        sent = await here.guest.send(here.talk, "Hello")
+        await here.guest.edit(sent, "(never mind)")
+        assert here.said(here.talk) == ["Vera heard: Hello (1)"]
+
+
 async def test_a_reset_forgets_keeps_the_persona_and_can_be_undone(store: Store, settings: Settings) -> None:
     async with world(store, settings) as here:
         await here.seat(VERA)
@@ -75,6 +112,32 @@ async def test_a_reset_forgets_keeps_the_persona_and_can_be_undone(store: Store,
         await here.owner.slash(here.talk, "chat undo")
         await here.guest.send(here.talk, "five")
         assert here.said(here.talk)[-1] == "Vera heard: five (9)", "a reset of nothing is no reset"
+        here.env._errors_acknowledged = here.env.error_cursor
+
+
+async def test_what_takes_long_is_promised_at_once(
+    store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world(store, settings) as here:
+        await here.seat(VERA)
+        promised: list[str] = []
+        respond, rework = discord.InteractionResponse.defer, here.bot.answered._rework
+
+        async def deferred(response: discord.InteractionResponse, **options: bool) -> None:
+            promised.append("promised")
+            await respond(response, **options)
+
+        async def done(*_of: object) -> None:
+            promised.append("begun")
+            raise EngineBusy
+
+        monkeypatch.setattr(discord.InteractionResponse, "defer", deferred)
+        monkeypatch.setattr(rework, "reset", done)
+        monkeypatch.setattr(rework, "context", done)
+        for name in ("chat reset", "chat context", "chat memory show"):
+            promised.clear()
+            await here.owner.slash(here.talk, name)
+            assert promised == ["promised", "begun"], name
         here.env._errors_acknowledged = here.env.error_cursor
 
 

@@ -20,6 +20,7 @@ from bot.command_table import (
     MAKERS,
     MODERATORS,
     SERVER_MANAGERS,
+    TALKERS,
     YOU,
     rows,
 )
@@ -55,6 +56,7 @@ PEOPLE = ("admin", "server manager", "channel manager", "moderator", "member", "
 
 MAY: dict[str, set[str]] = {
     EVERYBODY: set(PEOPLE),
+    TALKERS: set(PEOPLE) - {"opted out"},
     FOR_PLACE: {"channel manager", "direct message"},
     FOR_GUESTS: {"channel manager", "direct message"},
     MAKERS: {"server manager", "channel manager", "direct message"},

@@ -7,9 +7,12 @@ import pytest
 
 from bot.persona_form import OPEN_S, LineForm, PersonaForm, typed
 from bot.portrait import portrait
+from bot.rule_lines import REPORTS, channel_lines, role_lines, rule_lines
 from bot.text import split
 from persona_chat.engine.scripted import ScriptedEngine
 from persona_chat.errors import InputError
+from persona_chat.language import LANGUAGES, speaking
+from persona_chat.moderation import LISTED
 from persona_chat.persona import (
     ABOUT_CHARACTERS,
     FACTS_CHARACTERS,
@@ -18,8 +21,10 @@ from persona_chat.persona import (
     Persona,
     make_persona,
 )
+from persona_chat.rules import Rules
 from persona_chat.settings import Settings
 from persona_chat.store.store import Store
+from persona_chat.word_filter import WORDS, Filtering, Side
 from tests.discord_world import fill, told, world
 
 FACT = "I know a thing that takes seventy-nine characters to say, and I say it so often"
@@ -127,3 +132,14 @@ async def test_a_slow_model_is_no_reason_to_miss_the_three_seconds(
 
 def test_buttons_end_before_discord_lets_go_of_their_message() -> None:
     assert OPEN_S < 15 * 60
+
+
+@pytest.mark.parametrize("language", ["en-US", *LANGUAGES])
+def test_the_longest_lists_of_a_server_fit(language: str) -> None:
+    listed = {2**63 - 1 - number: number % 2 == 0 for number in range(LISTED)}
+    filtering = Filtering(Side.BOTH, words=("a",) * WORDS)
+    with speaking(language):
+        everything = rule_lines(Rules(listed, listed, filtering, 2**63 - 1), 1, REPORTS)
+        assert len("\n".join(everything)) <= 4096, "they are shown in an embed"
+        for lines in (channel_lines(listed), role_lines(listed, 1)):
+            assert len("\n".join(lines)) <= 2000

@@ -10,6 +10,7 @@ from persona_chat.persona import Persona
 from persona_chat.place import Place, Scope
 from persona_chat.settings import Settings
 from persona_chat.store.store import Store
+from persona_chat.word_filter import Filtering, Side
 from tests.discord_world import World, told, world
 
 VERA = Persona("Vera", "I keep a lighthouse.")
@@ -157,6 +158,8 @@ async def test_what_is_said_of_guests(store: Store, settings: Settings) -> None:
         await invite(here, "Nemo", trigger="cap")
         shown = told(await here.guest.slash(here.talk, "persona show"))[0]
         assert shown.content == "Also here, when called: **Nemo** (“cap”)."
+        card = told(await here.owner.slash(here.talk, "status"))[0].embeds[0]
+        assert card.fields[0].value == "Also here, when called: **Nemo** (“cap”)."
         await here.seat(VERA)
         shown = told(await here.guest.slash(here.talk, "persona show"))[0]
         assert shown.content == "Set for this channel. Also here, when called: **Nemo** (“cap”)."
@@ -169,6 +172,8 @@ async def test_what_is_said_of_guests(store: Store, settings: Settings) -> None:
     ("command", "options", "line"),
     [
         ("persona guest invite", {"name": "Nobody"}, "no persona called Nobody"),
+        ("persona guest invite", {"name": "Vera", "trigger": "e"}, "at least 2 letters or digits"),
+        ("persona guest invite", {"name": "Vera", "trigger": "v!?"}, "at least 2 letters or digits"),
         ("persona guest dismiss", {"name": "Nobody"}, "no guest called Nobody"),
         ("persona guest invite", {"name": "Vera", "trigger": "NEMO"}, "Nemo answers to “NEMO” here already"),
         ("chat context", {"guest": "Vera"}, "no guest called Vera"),
@@ -181,6 +186,17 @@ async def test_refused(store: Store, settings: Settings, command: str, options: 
         result = told(await here.owner.slash(here.talk, command, **options))[0]
         assert line in result.content
         assert result.ephemeral
+        refused_one(here)
+
+
+async def test_a_word_that_the_filter_stops_is_no_trigger(store: Store, settings: Settings) -> None:
+    async with world(store, settings) as here:
+        await made(here, NEMO)
+        await here.bot.chat.moderation.filter(here.guild.id, Filtering(Side.OUTPUT, words=("turnip",)))
+        result = told(await here.owner.slash(here.talk, "persona guest invite", name="Nemo", trigger="Turnip"))[0]
+        assert "which this server's filter stops" in result.content
+        assert result.ephemeral
+        assert not here.bot.chat.cast.guests.at(here.place(here.talk))
         refused_one(here)
 
 

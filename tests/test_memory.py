@@ -2,11 +2,13 @@
 
 import json
 
+import discord
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import text as sql
 
+from bot.memory import MemoryForm
 from persona_chat import template
 from persona_chat.chat import Chat
 from persona_chat.dialogue import Dialogue, Speaker, Turn
@@ -15,6 +17,7 @@ from persona_chat.engine.scripted import ScriptedEngine
 from persona_chat.errors import InputError
 from persona_chat.notes import LONGEST, MOST, fit, notes, said_of_itself
 from persona_chat.persona import Persona
+from persona_chat.place import Scope
 from persona_chat.privacy import Privacy
 from persona_chat.replay import recorded
 from persona_chat.rework import Rework
@@ -229,12 +232,70 @@ async def test_it_is_shown_edited_and_cleared_in_discord(store: Store, settings:
         assert "remembers nothing here" in await shown(here)
 
 
+async def test_the_form_asks_again_who_may(store: Store, settings: Settings) -> None:
+    async with world(store, settings, small()) as here:
+        await here.seat(VERA)
+        role = here.guild.create_role("boss", permissions=discord.Permissions(manage_channels=True))
+        boss = here.guild.add_member(here.env.create_user("boss"), roles=[role])
+        form = await boss.slash(here.talk, "chat memory edit")
+        here.env.backend.remove_member_role(here.guild.id, boss.id, role.id)
+        await here.env.settle()
+        (line,) = told(await fill(boss, form, "I have a cat."))
+        assert "Manage Channels" in line.content
+        assert "remembers nothing here" in await shown(here)
+        here.env._errors_acknowledged = here.env.error_cursor
+
+
+async def test_what_cannot_be_kept_comes_back_to_be_changed(store: Store, settings: Settings) -> None:
+    async with world(store, settings, small()) as here:
+        await here.seat(VERA)
+        form = await here.owner.slash(here.talk, "chat memory edit")
+        long = "I " + "x" * LONGEST
+        (line,) = told(await fill(here.owner, form, f"I have a cat.\n{long}"))
+        assert "characters" in line.content
+        again = await here.owner.click(line, label="Change")
+        assert f"I have a cat.\\n{long}" in str(again.modal)
+        (line,) = told(await fill(here.owner, again, "I have a cat."))
+        assert line.content.endswith("• I have a cat.")
+
+
+async def test_the_form_holds_what_it_is_filled_with(store: Store, settings: Settings) -> None:
+    chat = await make_chat(store, settings, small())
+    seated = await chat.cast.seated(PLACE)
+    assert seated is not None
+    for filled in ("\n".join(["x" * (LONGEST + 1)] * MOST), "x" * 3000):
+        notes = MemoryForm(chat, PLACE, seated.kept, filled).notes
+        assert len(filled) <= (notes.max_length or 0) <= 4000
+
+
+async def test_guests_have_memories_too(store: Store, settings: Settings) -> None:
+    async with world(store, settings, small()) as here:
+        cast, place = here.bot.chat.cast, here.place(here.talk, here.owner)
+        nemo = await cast.create(place.home, Persona("Nemo", "I am a captain."), here.owner.id)
+        await cast.invite(place, Scope.CHANNEL, nemo, "cap")
+        assert "**Nemo** remembers nothing" in await shown(here), "where nobody was set, the first guest answers"
+        await here.seat(VERA)
+        (line,) = told(await fill(here.owner, await here.owner.slash(here.talk, "chat memory edit", guest="Nemo"), DOG))
+        assert line.content == f"Of what does not fit any more **Nemo** remembers what it told of itself:\n• {DOG}"
+        (line,) = told(await here.guest.slash(here.talk, "chat memory show", guest="cap"))
+        assert DOG in line.content
+        assert "**Vera** remembers nothing" in await shown(here)
+        (line,) = told(await here.owner.slash(here.talk, "chat memory clear", guest="Nemo"))
+        assert line.content.startswith("**Nemo** has forgotten")
+        (line,) = told(await here.guest.slash(here.talk, "chat memory show", guest="Nemo"))
+        assert "remembers nothing" in line.content
+        (line,) = told(await here.guest.slash(here.talk, "chat memory show", guest="Ann"))
+        assert "no guest called Ann" in line.content
+        here.env._errors_acknowledged = here.env.error_cursor
+
+
 async def test_it_says_that_it_is_off(store: Store, settings: Settings) -> None:
     async with world(store, settings.model_copy(update={"memory": False}), small()) as here:
         await here.seat(VERA)
         assert "memory is off" in await shown(here)
-        (line,) = told(await here.owner.slash(here.talk, "chat memory edit"))
-        assert "memory is off" in line.content
+        for name in ("edit", "clear"):
+            (line,) = told(await here.owner.slash(here.talk, f"chat memory {name}"))
+            assert "memory is off" in line.content
         here.env._errors_acknowledged = here.env.error_cursor
 
 

@@ -116,6 +116,8 @@ async def test_a_denied_role_is_not_talked_to_and_keeps_its_rights(store: Store,
             (line,) = told(await troll.slash(here.talk, name))
             assert "with your roles" not in line.content, name
         assert (await troll.slash(here.talk, "report")).modal is not None
+        await line_of(here, here.owner, "moderation channels", action="deny", channel=here.talk)
+        assert "with your roles" in await line_of(here, troll, "persona test", name="Vera", message="Hello")
         for name in ("persona show", "moderation show"):
             (line,) = told(await manager.slash(here.talk, name))
             assert "with your roles" not in line.content, name

@@ -9,7 +9,7 @@ from bot.pace import Pace, Verdict
 from persona_chat.persona import Persona
 from persona_chat.settings import Settings
 from persona_chat.store.store import Store
-from tests.discord_world import world
+from tests.discord_world import told, world
 
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
 
@@ -73,7 +73,7 @@ def test_the_line_names_the_limit() -> None:
 async def test_who_writes_too_much_is_told_so_once(store: Store, settings: Settings) -> None:
     async with world(store, settings) as here:
         await here.seat(Persona("Vera", "I keep a lighthouse."))
-        here.bot._pace = Pace(3, 0)
+        here.bot.pace = Pace(3, 0)
         for number in range(6):
             await here.guest.send(here.talk, f"message {number}")
         said = here.said(here.talk)
@@ -81,3 +81,38 @@ async def test_who_writes_too_much_is_told_so_once(store: Store, settings: Setti
         assert "I answer 3 messages a minute" in said[-1]
         await here.owner.send(here.talk, "And me?")
         assert here.said(here.talk)[-1].startswith("Vera heard: And me?")
+
+
+async def test_other_answers_to_the_same_count_too(store: Store, settings: Settings) -> None:
+    async with world(store, settings) as here:
+        await here.seat(Persona("Vera", "I keep a lighthouse."))
+        here.bot.pace = Pace(3, 0)
+        await here.guest.send(here.talk, "Hello")
+        reply = here.talk.last_message
+        assert reply is not None
+        await here.guest.click(reply, label="🔁")
+        (more,) = told(await here.guest.click(reply, label="⋯"))
+        await here.guest.click(more, label="Continue")
+        for result in (
+            await here.guest.click(reply, label="🔁"),
+            await here.guest.click(more, label="Continue"),
+            await here.guest.context_menu(here.talk, "Regenerate", reply),
+        ):
+            line = told(result)[-1]
+            assert "I answer 3 messages a minute" in line.content
+            assert line.ephemeral
+        await here.guest.send(here.talk, "Hello again")
+        assert "I answer 3 messages a minute" in here.said(here.talk)[-1]
+        here.env._errors_acknowledged = here.env.error_cursor
+
+
+async def test_edits_count_too_and_their_words_are_taken_over(store: Store, settings: Settings) -> None:
+    async with world(store, settings) as here:
+        await here.seat(Persona("Vera", "I keep a lighthouse."))
+        here.bot.pace = Pace(3, 0)
+        sent = await here.guest.send(here.talk, "Hello")
+        for number in range(5):
+            await here.guest.edit(sent, f"edit {number}")
+        assert here.said(here.talk) == ["Vera heard: edit 1 (1)"]
+        past = await here.bot.chat.history(here.place(here.talk), 9)
+        assert past[0].text == "edit 4"

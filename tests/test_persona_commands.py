@@ -88,6 +88,16 @@ async def test_a_persona_may_be_called_by_an_emoji(store: Store, settings: Setti
         assert here.said(here.talk)[-1] == "🦜 heard: Hello (1)"
 
 
+async def test_what_is_not_given_stays_as_it_is(store: Store, settings: Settings) -> None:
+    async with world(store, settings) as here:
+        await here.seat(NEMO)
+        await here.owner.slash(here.talk, "persona set", name="Nemo", facts="I have a cat. I am old.")
+        facts = ("I have a cat.", "I am old.")
+        assert await here.talks_in(here.talk) == Persona("Nemo", NEMO.about, facts, NEMO.greeting)
+        await here.owner.slash(here.talk, "persona set", name="Nemo", about="I live in a tower.")
+        assert await here.talks_in(here.talk) == Persona("Nemo", "I live in a tower.", facts, NEMO.greeting)
+
+
 async def test_scopes_and_where_a_persona_came_from(store: Store, settings: Settings) -> None:
     async with world(store, settings) as here:
         for persona in (VERA, NEMO):
@@ -154,6 +164,91 @@ async def test_who_may_do_what(store: Store, settings: Settings) -> None:
         (heard,) = told(await here.guest.slash(here.talk, "persona test", name="Nemo", message="Hello"))
         assert heard.content.endswith("**Nemo**: Nemo heard: Hello (1)")
         assert await here.talks_in(here.talk) == VERA
+        here.env._errors_acknowledged = here.env.error_cursor
+
+
+async def test_what_was_opened_earlier_asks_again_who_may(store: Store, settings: Settings) -> None:
+    async with world(store, settings) as here:
+        rights = discord.Permissions(manage_channels=True, manage_guild=True)
+        role = here.guild.create_role("boss", permissions=rights)
+        boss = here.guild.add_member(here.env.create_user("boss"), roles=[role])
+        home = here.place(here.talk).home
+        for persona in (VERA, NEMO):
+            await here.bot.chat.cast.create(home, persona, here.owner.id)
+        form = await boss.slash(here.talk, "persona set")
+        made = told(await fill(boss, await boss.slash(here.talk, "persona create"), "Ann", "I bake."))[-1]
+        edit = await boss.slash(here.talk, "persona edit", name="Vera")
+        edited = told(await fill(boss, edit, "Vera", "I am a pirate."))[-1]
+        question = told(await boss.slash(here.talk, "persona delete", name="Vera"))[-1]
+        last = told(await boss.slash(here.talk, "persona delete", name="Nemo"))[-1]
+        gone = told(await boss.click(last, label="Delete"))[-1]
+        here.env.backend.remove_member_role(here.guild.id, boss.id, role.id)
+        await here.env.settle()
+        for line in (
+            told(await fill(boss, form, "Vera", *("I keep a lighthouse.", "I have a parrot.")))[-1],
+            told(await boss.click(made, label="Save"))[-1],
+            told(await boss.click(edited, label="Save"))[-1],
+            told(await boss.click(question, label="Delete"))[-1],
+            told(await boss.click(gone, label="Undo"))[-1],
+        ):
+            assert "Manage" in line.content
+            assert line.ephemeral
+        assert await here.talks_in(here.talk) is None
+        assert [kept.persona for kept in await here.bot.chat.cast.list(home)] == [VERA]
+        here.env._errors_acknowledged = here.env.error_cursor
+
+
+async def test_what_was_opened_earlier_follows_the_lists(store: Store, settings: Settings) -> None:
+    async with world(store, settings) as here:
+        role = here.guild.create_role("boss", permissions=discord.Permissions(manage_channels=True))
+        boss = here.guild.add_member(here.env.create_user("boss"), roles=[role])
+        form = await boss.slash(here.talk, "persona set")
+        made = told(await fill(boss, await boss.slash(here.talk, "persona create"), "Ann", "I bake."))[-1]
+        trial = await boss.click(made, label="Try it")
+        await here.owner.slash(here.talk, "moderation channels", action="deny", channel=here.talk)
+        line = told(await fill(boss, form, "Vera", "I keep a lighthouse."))[-1]
+        assert "in other channels only" in line.content
+        await here.owner.slash(here.talk, "moderation roles", action="deny", role=role)
+        for line in (
+            told(await boss.click(made, label="Save"))[-1],
+            told(await fill(boss, trial, "Hello"))[-1],
+        ):
+            assert "with your roles" in line.content
+        assert await here.talks_in(here.talk) is None
+        assert await here.bot.chat.cast.list(here.place(here.talk).home) == ()
+        here.env._errors_acknowledged = here.env.error_cursor
+
+
+async def test_who_opted_out_tries_none(store: Store, settings: Settings) -> None:
+    async with world(store, settings) as here:
+        await here.seat(VERA)
+        await here.bot.privacy.opt_out(here.guest.id)
+        (line,) = told(await here.guest.slash(here.talk, "persona test", name="Vera", message="Hello"))
+        assert line.content.startswith("You opted out, so I answer nothing for you.")
+        here.env._errors_acknowledged = here.env.error_cursor
+
+
+async def test_names_in_refusals_are_not_formatted(store: Store, settings: Settings) -> None:
+    name, plain = "[Free](https://evil.example) *x*", "\\[Free](https://evil.example) \\*x\\*"
+    evil = Persona(name, "I am old.", age_restricted=True)
+    async with world(store, settings) as here:
+        home, cast = here.place(here.talk).home, here.bot.chat.cast
+        await cast.create(home, evil, here.owner.id)
+        await cast.create(home, Persona("Nemo", "I dive."), here.owner.id)
+        await here.owner.slash(here.talk, "persona guest invite", name="Nemo", trigger="*so*")
+        for person, command, options in (
+            (here.guest, "persona edit", {"name": name}),
+            (here.owner, "persona undo", {"name": name}),
+            (here.owner, "persona set", {"name": name}),
+            (here.guest, "persona test", {"name": f"{name}!", "message": "Hello"}),
+        ):
+            (line,) = told(await person.slash(here.talk, command, **options))
+            assert plain in line.content, command
+        (draft,) = told(await fill(here.owner, await here.owner.slash(here.talk, "persona create"), name, "I."))
+        assert plain in told(await here.owner.click(draft, label="Save"))[-1].content
+        await cast.create(home, Persona("Ann", "I bake."), here.owner.id)
+        (line,) = told(await here.owner.slash(here.talk, "persona guest invite", name="Ann", trigger="*so*"))
+        assert "Nemo answers to “\\*so\\*” here already" in line.content
         here.env._errors_acknowledged = here.env.error_cursor
 
 

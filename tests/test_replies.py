@@ -149,6 +149,9 @@ async def test_why_says_what_it_was_made_with(store: Store, settings: Settings) 
         assert fields["Persona"] == "Vera, words number 1"
         assert fields["The model read"].startswith("the persona, 2 earlier turns and the message: ")
         assert "temperature 0.7" in fields["Words were drawn with"]
+        assert card.embeds[0].footer.text is None, "it is for those who run the bot"
+        here.bot.admins.add(here.owner.id)
+        (card,) = told(await here.owner.click(more, label="Why this reply?"))
         assert "persona-chat replay" in (card.embeds[0].footer.text or "")
 
 

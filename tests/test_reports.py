@@ -80,7 +80,8 @@ async def test_a_report_by_command_with_a_link_and_without(store: Store, setting
         assert link_of(here, reply) in here.said(here.other)[-1]
         await fill(here.guest, await here.guest.slash(here.talk, "report"), "It never stops")
         assert f"in <#{here.talk.id}>" in here.said(here.other)[-1]
-        for link in ("that one", "https://discord.com/channels/1/2/3", "https://evil.example/channels/1/2/3"):
+        far = f"https://discord.com/channels/{here.guild.id}/{2**63}/7"
+        for link in ("that one", "https://discord.com/channels/1/2/3", "https://evil.example/channels/1/2/3", far):
             (line,) = told(await here.guest.slash(here.talk, "report", link=link))
             assert line.content.startswith("That is no link to a message in this server")
         friend = here.env.create_user("friend")
@@ -90,6 +91,11 @@ async def test_a_report_by_command_with_a_link_and_without(store: Store, setting
         mine = next(message for message in here.talk.history() if message.content == "I said that")
         (line,) = told(await here.owner.context_menu(here.talk, "Report", mine))
         assert line.content == NOT_MINE
+        (line,) = told(await here.owner.slash(here.talk, "report", link=link_of(here, mine)))
+        assert line.content == NOT_MINE
+        gone = f"https://discord.com/channels/{here.guild.id}/{here.talk.id}/7"
+        (line,) = told(await here.owner.slash(here.talk, "report", link=gone))
+        assert line.content.startswith("I find no message there")
         here.env._errors_acknowledged = here.env.error_cursor
 
 
@@ -261,6 +267,7 @@ async def test_a_log_channel_that_is_gone_harms_nothing(store: Store, settings: 
         assert here.said(here.talk)[-1] == "Vera heard: Hello (1)"
         (line,) = told(await fill(here.guest, await here.guest.slash(here.talk, "report"), "Odd"))
         assert "It is kept" in line.content
+        assert "I could not write to the channel" in line.content
 
 
 async def test_a_channel_that_takes_no_line_does_not_become_the_log(store: Store, settings: Settings) -> None:

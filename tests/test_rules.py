@@ -64,9 +64,10 @@ def test_roles(roles: dict[int, bool], mine: list[int], verdict: Verdict) -> Non
     assert judge(Rules(roles=roles), there, mine, manages=True) is FINE, "who manages the server is never locked out"
 
 
-def test_a_channel_comes_before_a_role() -> None:
+def test_a_role_comes_before_a_channel() -> None:
     rules = Rules({TALK: False}, {EVERYONE: False})
-    assert judge(rules, Place(TALK, 1, SERVER), [EVERYONE], manages=False) is CHANNEL
+    assert judge(rules, Place(TALK, 1, SERVER), [EVERYONE], manages=False) is ROLE, "else private commands were open"
+    assert judge(rules, Place(TALK, 1, SERVER), [EVERYONE], manages=True) is CHANNEL
 
 
 async def test_what_is_set_is_kept_for_each_server(store: Store) -> None:

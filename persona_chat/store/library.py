@@ -69,10 +69,11 @@ class Library:
         with self._reading() as connection:
             return one(connection, _named(home, name))
 
-    def get(self, persona_id: int) -> Kept | None:
-        """Return a persona by its id; None when it was deleted."""
+    def get(self, persona_id: int, *, also_deleted: bool = False) -> Kept | None:
+        """Return a persona by its id; None when it was deleted, unless such are wanted too."""
+        query = current().where(Personas.id == persona_id)
         with self._reading() as connection:
-            return one(connection, current().where(Personas.id == persona_id, Personas.deleted_at.is_(None)))
+            return one(connection, query if also_deleted else query.where(Personas.deleted_at.is_(None)))
 
     def list(self, homes: Iterable[Spot]) -> tuple[Kept, ...]:
         """Return the personas of these homes, by name."""

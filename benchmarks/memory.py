@@ -1,8 +1,8 @@
 """Whether remembering what fell out of the window helps: `python -m benchmarks.memory --valid spc_valid.jsonl.gz`.
 
-The references of long dialogues are scored with a window of the last turns alone, with notes of the earlier ones, with
-a summary of them by the base, and with the whole dialogue. Lower is better. Made dialogues come back to what Person B
-said earlier, of which the persona says nothing.
+The references of long dialogues are scored with a window of the last turns alone, with notes of the earlier ones, and
+with the whole dialogue. Lower is better. Made dialogues come back to what Person B said earlier, of which the persona
+says nothing.
 """
 
 import argparse
@@ -19,19 +19,13 @@ from persona_chat.persona import Persona
 from persona_chat.settings import load_settings
 from training import measures
 from training.fact_dialogues import dialogues
-from training.replies import write_each
 from training.rows import read_rows
 from training.sample import choose_rows
 from training.scoring import Scorer
-from training.systems import Asking, Bench, Way, find
+from training.systems import Asking, Bench, find
 
 WINDOW = 5
 """Turns that are read, the last of Person A among them."""
-
-ASK = (
-    "Below is the beginning of a conversation. Write down in at most three short sentences what Person B tells about "
-    "themselves, in the first person, as Person B would say it.\n\n{talk}"
-)
 
 
 @dataclass(frozen=True)
@@ -82,34 +76,16 @@ def coming_back(count: int, seed: int) -> list[Case]:
     return cases
 
 
-def summaries(cases: Sequence[Case], data_dir: Path) -> list[str]:
-    """Let the base itself write what Person B told, asked by its own chat template."""
-    bench = Bench(load_settings(base="embedded", data_dir=data_dir), Asking(Way.CHAT))
-    with bench.under(find("none", data_dir)) as system:
-        prompts = []
-        for case in cases:
-            talk = "\n".join(f"{turn.speaker}: {turn.text}" for turn in case.earlier)
-            message = [{"role": "user", "content": ASK.format(talk=talk)}]
-            made = system.tokens.tokenizer.apply_chat_template(message, add_generation_prompt=True, return_dict=False)
-            prompts.append(list(made))
-        return [one.reply for one in write_each(system, prompts, lambda _: None)]
-
-
-def measured(cases: Sequence[Case], adapter: str, data_dir: Path, with_summary: bool) -> dict[str, Any]:
+def measured(cases: Sequence[Case], adapter: str, data_dir: Path) -> dict[str, Any]:
     """The perplexity of the references in each way, with the difference to the window alone."""
-    said = summaries(cases, data_dir) if with_summary else []
     noted = [notes(case.earlier, case.persona) for case in cases]
 
     def with_notes(case: Case, at: int) -> tuple[Persona, Dialogue]:
         return replace(case.persona, facts=(*case.persona.facts, *noted[at])), case.late
 
-    def with_said(case: Case, at: int) -> tuple[Persona, Dialogue]:
-        return replace(case.persona, facts=(*case.persona.facts, *filter(None, (said[at],)))), case.late
-
     ways: dict[str, Callable[[Case, int], tuple[Persona, Dialogue]]] = {
         "window": lambda case, _: (case.persona, case.late),
         "notes": with_notes,
-        **({"summary": with_said} if with_summary else {}),
         "whole": lambda case, _: (case.persona, case.dialogue),
     }
     bench = Bench(load_settings(base="embedded", data_dir=data_dir), Asking())
@@ -145,13 +121,12 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=150)
     parser.add_argument("--adapter", default="default")
     parser.add_argument("--data-dir", type=Path, required=True)
-    parser.add_argument("--no-summary", action="store_true")
     given = parser.parse_args()
     sets = {"made": coming_back(given.count, 5)}
     if given.valid is not None:
         sets["natural"] = long_rows(given.valid, given.count)
     for name, cases in sets.items():
-        print(name, json.dumps(measured(cases, given.adapter, given.data_dir, not given.no_summary)))
+        print(name, json.dumps(measured(cases, given.adapter, given.data_dir)))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ demo: $(VENV)/demo.made
 
 test: $(VENV)/test.made
 	$(BIN)/python -m tests.checks
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 # What pre-commit runs: quick, without the tests.
 check: $(VENV)/test.made

@@ -43,16 +43,18 @@ def window(
     """
     if not dialogue or dialogue[-1].speaker is not Speaker.A:
         raise ValueError("a dialogue that wants a reply ends with a Persona A turn")
+    if count(tuple(dialogue)) <= budget:  # as most do
+        return tuple(dialogue)
     # Prompt length grows with every older turn, so the first start that fits can be found by halving.
     starts = [*range(0, len(dialogue) - 1, 2), len(dialogue) - 1]
-    low, high = 0, len(starts) - 1
+    low, high = min(1, len(starts) - 1), len(starts) - 1
     while low < high:
         middle = (low + high) // 2
         if count(tuple(dialogue[starts[middle] :])) <= budget:
             high = middle
         else:
             low = middle + 1
-    if steady and low:
+    if steady:
         candidates = range(low, low + max(1, (len(starts) - low) // 3))
         low = min(candidates, key=lambda number: crc32(dialogue[starts[number]].text.encode("utf-8", "replace")))
     kept = tuple(dialogue[starts[low] :])

@@ -33,6 +33,7 @@ the most appropriate replying for Person B.
 _UNSAFE_IN_STRING = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 # A reply that starts somebody's line is cut before it, wherever in the line that is.
+_JSON = json.JSONEncoder(ensure_ascii=False)  # json.dumps makes one for each text
 _NEXT_SPEAKER = re.compile(r"Persona [AB]\s*(?::|$)|\s*Reference:")
 
 # How what ends a reply may begin: a quotation mark, or the first letters of another speaker's line.
@@ -214,8 +215,7 @@ def _list(items: Sequence[str]) -> str:
 
 def _string(text: str) -> str:
     """S(x) of the template: the JSON string of x, not ASCII-escaped, always one line and always encodable."""
-    plain = json.dumps(text, ensure_ascii=False)
-    return _UNSAFE_IN_STRING.sub(lambda match: f"\\u{ord(match[0]):04x}", plain)
+    return _UNSAFE_IN_STRING.sub(lambda match: f"\\u{ord(match[0]):04x}", _JSON.encode(text))
 
 
 def _read_turn(line: str, number: int) -> Turn:

@@ -1,8 +1,9 @@
 """A message and its answer: asked of the core, shown while it is written, sent, or told why there is none."""
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 import discord
 from discord.ext import commands
@@ -20,6 +21,7 @@ from persona_chat.errors import AgeRestricted, Filtered, PersonaChatError, Stopp
 from persona_chat.heard import Heard
 from persona_chat.language import N_, _
 from persona_chat.persona import Persona
+from persona_chat.store.inbox import Left
 
 log = logging.getLogger(__name__)
 
@@ -47,25 +49,57 @@ class Answering:
 
     async def answer(self, message: discord.Message, heard: Heard, *, addressed: bool) -> None:
         """Answer a message, or tell the person why not."""
-        draft = Draft(message, self._faces, self._wait, self._count_draft)
+        await self._answer(message, partial(self._chat.answer, heard, addressed=addressed), addressed=addressed)
+
+    async def take_up(self, message: discord.Message, heard: Heard, *, draft: int | None) -> None:
+        """Answer a message that was left; `draft` is the message in which a part of the reply is shown already."""
+        await self._answer(message, partial(self._chat.take_up, heard), draft=draft)
+
+    async def send_rest(
+        self, message: discord.Message, left: Left, parts: Sequence[str], found: Mapping[int, int]
+    ) -> None:
+        """Send what is missing of a reply; the parts that were `found` are noted, and a draft among them finished."""
+        persona = left.persona
+        assert persona is not None
+        for number, part in enumerate(parts):
+            if number in left.sent:
+                continue
+            sent, view = found.get(number), self._view(number)
+            if sent is not None and number == 0:
+                await self._faces.edit(message.channel, sent, part, persona, view=view)
+            if sent is None:
+                asked = None if number else message
+                sent = await self._faces.send(
+                    message.channel, part, persona, part=number, asked=asked, nonce=f"{message.id}.{number}", view=view
+                )
+            await self._chat.mark_sent(message.id, number, sent)
+
+    async def _answer(
+        self,
+        message: discord.Message,
+        asked: Callable[..., Awaitable[None]],
+        *,
+        addressed: bool = True,
+        draft: int | None = None,
+    ) -> None:
+        shown = Draft(message, self._faces, self._wait, self._count_draft)
+        shown.sent = draft
         sent: list[int] = []
         try:
-            await self._chat.answer(
-                heard,
-                addressed=addressed,
-                thinking=lambda persona: self._thinking(message, persona, draft),
-                follow=draft.follow,
-                deliver=lambda persona, reply: self._deliver(message, persona, reply, draft, sent),
+            await asked(
+                thinking=lambda persona: self._thinking(message, persona, shown),
+                follow=shown.follow,
+                deliver=lambda persona, reply: self._deliver(message, persona, reply, shown, sent),
             )
         except Stopped:
-            await draft.vanish()
+            await shown.vanish()
             for message_id in sent:  # the question was taken back while they were on their way
                 await self._faces.delete(message.channel, message_id)
         except PersonaChatError as error:
             log.info("message %s gets no reply: %s", message.id, type(error).__name__)
             if isinstance(error, AgeRestricted) and not addressed:
                 return  # the channel was not so when the persona was set; nobody asked for a line at every message
-            await draft.vanish()
+            await shown.vanish()
             await self.say(message, line_of(error))
             if isinstance(error, Filtered):
                 await self._log_channel.not_said(message, error)
@@ -74,7 +108,7 @@ class Answering:
             log.warning("the reply to message %s could not be sent: %s", message.id, type(error).__name__)
         except Exception as error:
             log.error("message %s could not be answered: %s", message.id, trace(error))
-            await draft.vanish()
+            await shown.vanish()
             await self.say(message, _(WENT_WRONG))
 
     async def not_read(self, message: discord.Message, listed: str) -> None:
@@ -96,6 +130,10 @@ class Answering:
         except DISCORD_FAULTS as error:
             log.warning("message %s could not be told so: %s", message.id, type(error).__name__)
 
+    def _view(self, number: int) -> discord.ui.View | None:
+        """The buttons under that part of a reply."""
+        return reply_view() if not number and self._buttons else None
+
     def _count_draft(self) -> None:
         self.drafts += 1
 
@@ -114,7 +152,7 @@ class Answering:
         """Send the reply to the message, further parts after it; `messages` are the ids of what was sent."""
         for number, part in enumerate(text.parts(reply, persona.name)):
             first = number == 0
-            view = reply_view() if first and self._buttons else None
+            view = self._view(number)
             sent = await draft.become(part, view) if first else None
             if sent is None:
                 # A draft that could not be finished has used its nonce: Discord would give back that message.

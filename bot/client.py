@@ -24,6 +24,7 @@ from bot.faces import Faces
 from bot.feedback import FeedbackCommands
 from bot.help import help_command
 from bot.log_channel import LogChannel
+from bot.meanwhile import Meanwhile
 from bot.moderation import ModerationCommands
 from bot.pace import Pace, Verdict
 from bot.persona_list import RestoreButton
@@ -42,6 +43,7 @@ from persona_chat.chat import Chat
 from persona_chat.engine.reply import Wait, plainly
 from persona_chat.errors import Filtered, PersonaChatError, trace
 from persona_chat.feedback import Feedback
+from persona_chat.inbox import Hearing
 from persona_chat.language import N_, _, load, speak
 from persona_chat.manners import set_aside
 from persona_chat.place import Place
@@ -121,6 +123,7 @@ class PersonaBot(discord.Client):
         self.answered = Answered(self, rework, self.faces, buttons=buttons, opted_out=opted_out, admins=self.admins)
         self._reactions = Reactions(self, chat.cast, rework, self.faces, self.answered, feedback)
         self._answering = Answering(chat, self.faces, self.log_channel, stream=stream, buttons=buttons, wait=wait)
+        self._meanwhile = Meanwhile(self, chat.inbox, self._answering)
         self.pace = pace or Pace(0, 0)
         self._paused_told = commands.CooldownMapping.from_cooldown(1, PAUSED_EVERY_S, commands.BucketType.channel)
         self._under_way_now = 0
@@ -164,6 +167,11 @@ class PersonaBot(discord.Client):
         me = self.user
         if me is None or not text.from_person(message):
             return
+        with self.chat.inbox.hearing(message.channel.id, message.id) as hearing:
+            if hearing.first:
+                await self._hear(message, me, hearing)
+
+    async def _hear(self, message: discord.Message, me: discord.ClientUser, hearing: Hearing) -> None:
         speak(self.languages.of(message.guild, message.author.id))
         if self.privacy.opted_out(message.author.id):
             if message.guild is None:  # elsewhere they may be talking to somebody else
@@ -181,6 +189,7 @@ class PersonaBot(discord.Client):
             if asked and self.chat.listening.manners(place).paused:
                 await self._say_paused(message)
             return
+        hearing.for_us = True
         heard = text.heard(message, me)
         if listed := self.chat.moderation.words(place.guild_id).stops_input(heard.text):
             await self._answering.not_read(message, listed)
@@ -195,6 +204,14 @@ class PersonaBot(discord.Client):
                 await self._answering.answer(message, heard, addressed=addressed)
         elif addressed and not message.attachments:
             await self._answering.say(message, _(SAY_SOMETHING))
+
+    async def on_connect(self) -> None:
+        """In a new session it is not known what was said meanwhile."""
+        self.chat.inbox.hold()
+
+    async def on_ready(self) -> None:
+        """Find out, now that Discord said where the bot is."""
+        await self._meanwhile.look()
 
     async def on_raw_message_delete(self, payload: discord.RawMessageDeleteEvent) -> None:
         """Whoever takes a question back wants no answer any more, and what is deleted is not remembered."""

@@ -91,6 +91,7 @@ async def _demo(settings: Settings, *, port: int, browser: bool, started: float)
         async with (
             following(core, serving),
             forgetting(core),
+            core.chat.inbox.keeping_marks(),
             simcord.run(bot, settle_timeout=SETTLE_S, check_errors=False) as env,
         ):
             channel, preview = await _world(env, bot, port)

@@ -82,7 +82,7 @@ async def serve(settings: Settings) -> None:
         async with bot, _answered_at_the_end(bot, engine):
             await _login(bot, settings.token.get_secret_value())
             await start_engine(engine)
-            async with following(core, serving), forgetting(core), retraining_in(bot):
+            async with following(core, serving), forgetting(core), retraining_in(bot), core.chat.inbox.keeping_marks():
                 _say_ready(bot)
                 await _connect(bot)
 

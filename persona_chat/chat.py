@@ -12,9 +12,10 @@ from persona_chat.bursts import Burst, Bursts, together
 from persona_chat.cast import Cast, check_age
 from persona_chat.dialogue import Dialogue, Speaker, Turn
 from persona_chat.engine.reply import Follow, Prompt, Reply, ReplyEngine, ReplyRequest, Wait, plainly, stopped_at
-from persona_chat.errors import Filtered, InputError, PersonaChatError, Stopped
+from persona_chat.errors import Filtered, GaveUp, InputError, PersonaChatError, Stopped
 from persona_chat.guests import Called, answers_to, called
 from persona_chat.heard import Heard
+from persona_chat.inbox import Inbox
 from persona_chat.language import N_, _
 from persona_chat.listening import Listening
 from persona_chat.memory import Memory
@@ -31,6 +32,9 @@ NO_PERSONA = N_("Nobody is here to talk to yet. Set a persona with `/persona set
 
 NOT_READ = N_("There is a word in that which this server's filter stops, so I do not answer it and keep nothing of it.")
 
+ATTEMPTS = 3
+"""How often it is begun to answer a message. One that brought the bot down so often does it no more."""
+
 Thinking = Callable[[Persona], AbstractAsyncContextManager[object]]
 """Entered while the model works for that persona."""
 
@@ -41,7 +45,7 @@ Deliver = Callable[[Persona, str], AsyncIterator[int]]
 class Chat:
     """The path of a message through store and engine; `cast` is who talks where, `listening` to whom.
 
-    `moderation` is what servers allow.
+    `moderation` is what servers allow, `inbox` what is not over.
 
     A channel's messages are answered one after the other, in the order in which `answer` was called; each
     sees the reply before it. Channels do not wait for each other here.
@@ -50,6 +54,7 @@ class Chat:
     def __init__(self, store: Store, engine: ReplyEngine, settings: Settings, *, wait: Wait = plainly) -> None:
         self.cast = Cast(store, engine)
         self.listening = Listening(store, self.cast)
+        self.inbox = Inbox(store)
         self.memory = Memory(store.memories, on=settings.memory)
         self.moderation = Moderation(store)
         self._wait = wait
@@ -66,6 +71,7 @@ class Chat:
         await self.listening.start()
         await self.moderation.start()
         await self.memory.start()
+        await self.inbox.start()
 
     @property
     def waiting(self) -> int:
@@ -105,6 +111,19 @@ class Chat:
         """
         with self._under_way.begun(heard.message_id, heard.place.person_id) as begun:
             await self._answer(heard, begun, follow, addressed=addressed, thinking=thinking, deliver=deliver)
+
+    async def take_up(self, heard: Heard, *, thinking: Thinking, deliver: Deliver, follow: Follow = Follow()) -> None:  # noqa: B008
+        """Answer a message that was claimed, by a process that is no more. Raises as `answer` does, and GaveUp."""
+        with self._under_way.begun(heard.message_id, heard.place.person_id) as begun:
+            async with self.in_turn(heard.place.channel_id):
+                begun.in_turn = True
+                if not await asyncio.to_thread(self._store.inbox.take_up, heard.message_id, ATTEMPTS, GaveUp.__name__):
+                    raise GaveUp
+                await self._answer_claimed(Burst([heard]), heard, begun, follow, thinking=thinking, deliver=deliver)
+
+    async def mark_sent(self, message_id: int, part: int, sent_id: int) -> None:
+        """Note that a part (from 0) of a reply went out as that message of Discord's."""
+        await asyncio.to_thread(self._store.mark_sent, message_id, part, sent_id)
 
     def stop(self, message_id: int, *, keep: bool) -> bool:
         """End the reply to a message within one step; whether there was one to end.
@@ -168,8 +187,24 @@ class Chat:
         heard = together(parts)  # what is taken back from here on is deleted in the store
         if not await asyncio.to_thread(self._store.claim, heard, parts):
             return
+        await self._answer_claimed(
+            burst, heard, begun, follow, thinking=thinking, deliver=deliver, several=len(parts) > 1
+        )
+
+    async def _answer_claimed(
+        self,
+        burst: Burst,
+        heard: Heard,
+        begun: Begun,
+        follow: Follow,
+        *,
+        thinking: Thinking,
+        deliver: Deliver,
+        several: bool = False,
+    ) -> None:
+        """Answer a message that was claimed, in its channel's turn."""
         try:
-            if len(parts) > 1 and (listed := self.moderation.words(heard.place.guild_id).stops_input(heard.text)):
+            if several and (listed := self.moderation.words(heard.place.guild_id).stops_input(heard.text)):
                 raise Filtered(_(NOT_READ), listed)
             seated, request = await self._asked(heard)
             async with thinking(seated.persona):

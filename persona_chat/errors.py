@@ -19,6 +19,7 @@ PersonaChatError
 │   ├── ReplyTimeout       the deadline passed before there was a reply
 │   ├── EngineFailed       the model thread failed or is gone
 │   ├── Filtered           a word that the server's filter stops
+│   ├── GaveUp             the bot went down over this message several times
 │   └── Stopped            somebody ended the reply, or took the question back
 └── CannotStart            the bot cannot run here as it is
     ├── TokenMissing
@@ -166,6 +167,13 @@ class Filtered(CannotAnswer):
     def __init__(self, line: str, listed: str) -> None:
         super().__init__(line)
         self.listed = listed
+
+
+class GaveUp(CannotAnswer):
+    """To answer a message was begun several times, and the bot went down each time."""
+
+    def __init__(self) -> None:
+        super().__init__(N_("I could not answer that: I stumbled over it several times. Please say it in other words."))
 
 
 class Stopped(CannotAnswer):

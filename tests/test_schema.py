@@ -24,7 +24,7 @@ from persona_chat.store.schema import SchemaState, Upgrade, check, upgrade
 from persona_chat.store.store import Store
 from persona_chat.store.tables import Base
 
-HEAD = "0012"
+HEAD = "0013"
 
 # The shape of a later revision: it alters a table that others point at, which SQLite does by copying it.
 SECOND = f"""

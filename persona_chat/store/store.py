@@ -20,6 +20,7 @@ from persona_chat.store.answers import Answers, exchanges, parts_of
 from persona_chat.store.database import for_reading, scrub, sqlite_file
 from persona_chat.store.feedback import FeedbackStore
 from persona_chat.store.guests import GuestBook, guest_in
+from persona_chat.store.inbox import Inbox
 from persona_chat.store.jobs import Jobs
 from persona_chat.store.library import Library
 from persona_chat.store.manners import MannersStore
@@ -38,10 +39,10 @@ class Store:
 
     Verbs that write are safe to run twice: a cancelled caller cannot know whether the first time counted.
     `jobs` has those about retrainings, `library` those about personas, `seating` those about where they talk, `guests`
-    those about who is invited there besides, `answers` those about what was said already, `manners` those about how
-    the bot behaves in a channel, `memories` those about what personas remember there, `moderation` those about what
-    servers allow, `reports` those about what moderators were told, `feedback` those about what people think of
-    replies, and `people` those about what is kept of people.
+    those about who is invited there besides, `inbox` those about what is not over, `answers` those about what was said
+    already, `manners` those about how the bot behaves in a channel, `memories` those about what personas remember
+    there, `moderation` those about what servers allow, `reports` those about what moderators were told, `feedback`
+    those about what people think of replies, and `people` those about what is kept of people.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -58,6 +59,7 @@ class Store:
         self.reports = Reports(self._reading.begin, self._writing)
         self.memories = Memories(self._reading.begin, self._writing, insert)
         self.library = Library(self._reading.begin, self._writing)
+        self.inbox = Inbox(self._reading.begin, self._writing, insert)
         self.answers = Answers(self._reading.begin, self._writing, insert, self._statements)
         self.feedback = FeedbackStore(self._reading.begin, self._writing, insert)
         self.people = People(self._reading.begin, self._writing, insert, self._scrub)

@@ -26,6 +26,8 @@ class Messages(Base):
 
     What a person said in a row is answered as one: `parts` of the last message are what each said by Discord's ids, and
     `text` all of it; the others are `joined_to` it (`messages.id`) and hold no words.
+
+    `attempts` is how often it was begun to answer it.
     """
 
     __tablename__ = "messages"
@@ -48,6 +50,7 @@ class Messages(Base):
     shown: Mapped[int]
     parts: Mapped[list[dict[str, Any]] | None]
     joined_to: Mapped[int | None] = mapped_column(ForeignKey("messages.id"))
+    attempts: Mapped[int] = mapped_column(server_default="1")
 
 
 class Replies(Base):
@@ -146,3 +149,12 @@ class People(Base):
 
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     opted_out_at: Mapped[datetime]
+
+
+class Marks(Base):
+    """Up to which message a channel was heard, by Discord's ids: all up to it were answered, or are for nobody."""
+
+    __tablename__ = "marks"
+
+    channel_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    message_id: Mapped[int] = mapped_column(BigInteger)

@@ -1,0 +1,116 @@
+"""What came in and is not over: messages that a crash left, and up to where channels were heard; verbs of `Inbox`."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import func, select, update
+
+from persona_chat.persona import Persona
+from persona_chat.store.library import WORDS, Begin, persona_of
+from persona_chat.store.tables import ANSWERED, CLAIMED, REFUSED, Marks, Messages, Replies, Revisions, SentParts
+
+
+@dataclass(frozen=True)
+class Left:
+    """A claimed message that nobody answered, or whose reply may not have been sent whole.
+
+    `text` is all that was said, `reply` what was answered by the persona, if it was, and `sent` are the ids of the
+    messages that the reply went out as, by the number of the part.
+    """
+
+    message_id: int
+    channel_id: int
+    text: str
+    reply: str | None
+    persona: Persona | None
+    sent: Mapping[int, int]
+
+
+class Inbox:
+    """The messages in a database that are not over."""
+
+    def __init__(self, reading: Begin, writing: Begin, insert: Callable[..., Any]) -> None:
+        self._reading, self._writing = reading, writing
+        self._insert = insert
+
+    def expire(self, before: datetime, reason: str) -> int:
+        """Refuse messages claimed before then that nobody answered, and keep no word of them; return how many."""
+        with self._writing() as connection:
+            old = update(Messages).where(Messages.state == CLAIMED, Messages.claimed_at < before)
+            return connection.execute(old.values(**_refused(reason))).rowcount
+
+    def left(self, since: datetime) -> tuple[Left, ...]:
+        """Return what is not over of the messages claimed since then, the oldest first.
+
+        Of an answered one it cannot be said here in how many parts its reply goes out: all of them are returned.
+        """
+        columns: tuple[Any, ...] = (Messages.message_id, Messages.channel_id, Messages.text, Replies.id, Replies.text)
+        query = (
+            select(*columns, *WORDS)
+            .outerjoin(Replies, (Replies.message_id == Messages.id) & (Replies.number == 1))
+            .outerjoin(Revisions, Revisions.id == Replies.revision_id)
+            .where(Messages.state.in_((CLAIMED, ANSWERED)), Messages.claimed_at >= since, Messages.shown == 1)
+            .order_by(Messages.id)
+        )
+        with self._reading() as connection:
+            rows = connection.execute(query).all()
+            replies = [row[3] for row in rows if row[3] is not None]
+            parts = select(SentParts.reply_id, SentParts.part, SentParts.sent_id).where(SentParts.reply_id.in_(replies))
+            sent: dict[int, dict[int, int]] = {}
+            for reply_id, part, sent_id in connection.execute(parts):
+                sent.setdefault(reply_id, {})[part] = sent_id
+        return tuple(
+            Left(row[0], row[1], row[2], row[4], None if row[3] is None else persona_of(row), sent.get(row[3], {}))
+            for row in rows
+        )
+
+    def take_up(self, message_id: int, most: int, reason: str) -> bool:
+        """Count one more attempt at a claimed message. After `most` it is refused: False, as for one that is over.
+
+        The count is kept before the attempt, so that a message which brings us down does so a few times only.
+        """
+        claimed = (Messages.message_id == message_id, Messages.state == CLAIMED)
+        with self._writing() as connection:
+            again = update(Messages).where(*claimed, Messages.attempts < most)
+            if connection.execute(again.values(attempts=Messages.attempts + 1)).rowcount:
+                return True
+            connection.execute(update(Messages).where(*claimed).values(**_refused(reason)))
+            return False
+
+    def marks(self) -> dict[int, int]:
+        """Return up to which message each channel was heard."""
+        with self._reading() as connection:
+            rows = connection.execute(select(Marks.channel_id, Marks.message_id))
+            return {row.channel_id: row.message_id for row in rows}
+
+    def mark(self, heard: Mapping[int, int]) -> None:
+        """Keep up to which message channels were heard. A mark never moves back."""
+        if not heard:
+            return
+        with self._writing() as connection:
+            new = self._insert(Marks).values([{"channel_id": one, "message_id": upto} for one, upto in heard.items()])
+            moved = new.on_conflict_do_update(
+                index_elements=[Marks.channel_id],
+                set_={"message_id": new.excluded.message_id},
+                where=Marks.message_id < new.excluded.message_id,
+            )
+            connection.execute(moved)
+
+    def talked_in(self, within: timedelta, now: datetime, most: int) -> tuple[int, ...]:
+        """Return the channels in which somebody talked to us in that time, the latest first."""
+        newest = func.max(Messages.id)
+        query = (
+            select(Messages.channel_id)
+            .where(Messages.claimed_at >= now - within)
+            .group_by(Messages.channel_id)
+            .order_by(newest.desc())
+            .limit(most)
+        )
+        with self._reading() as connection:
+            return tuple(connection.scalars(query))
+
+
+def _refused(reason: str) -> dict[str, Any]:
+    return {"state": REFUSED, "reason": reason, "text": "", "speaker_name": "", "parts": None}

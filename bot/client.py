@@ -205,6 +205,11 @@ class PersonaBot(discord.Client):
         elif addressed and not message.attachments:
             await self._answering.say(message, _(SAY_SOMETHING))
 
+    def dispatch(self, event: str, /, *arguments: Any, **more: Any) -> None:
+        """Let nothing begin after the end: discord.py says READY two seconds late, also when all is closed."""
+        if not self.is_closed():
+            super().dispatch(event, *arguments, **more)
+
     async def on_connect(self) -> None:
         """In a new session it is not known what was said meanwhile."""
         self.chat.inbox.hold()

@@ -15,7 +15,7 @@ import discord
 from discord.utils import MISSING, escape_markdown
 
 from bot import text
-from bot.faults import DISCORD_FAULTS
+from bot.faults import DISCORD_FAULTS, again_and_again
 from bot.webhooks import Webhooks, allowed, home_of, thread_of
 from persona_chat.language import N_, _
 from persona_chat.persona import Persona
@@ -94,15 +94,16 @@ class Faces:
         sent = await self.put_on(channel, words, persona, asked=asked, view=view)
         if sent is not None:
             return sent
-        message: discord.Message = await channel.send(
-            self._lead(channel, persona, part) + words,
-            reference=asked.to_reference(fail_if_not_exists=False) if asked is not None else None,
-            mention_author=False,
-            allowed_mentions=_NOBODY,
-            nonce=nonce,
-            view=view,
-        )
-        return message.id
+        said = self._lead(channel, persona, part) + words
+        reference = asked.to_reference(fail_if_not_exists=False) if asked is not None else None
+
+        async def once() -> int:
+            message: discord.Message = await channel.send(
+                said, reference=reference, mention_author=False, allowed_mentions=_NOBODY, nonce=nonce, view=view
+            )
+            return message.id
+
+        return await (once() if nonce is None else again_and_again(once))
 
     async def put_on(
         self,

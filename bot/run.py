@@ -64,8 +64,10 @@ def run_bot(settings: Settings) -> None:
     """Run until SIGTERM or Ctrl-C. Raises CannotStart with what to do."""
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     # At DEBUG these print tokens and texts.
-    for name in ("discord", "aiohttp", "sqlalchemy", "asyncio", "urllib3", "httpcore", "httpx"):
+    for name in ("discord", "aiohttp", "asyncio", "urllib3", "httpcore", "httpx"):
         logging.getLogger(name).setLevel(max(logging.INFO, logging.getLevelName(settings.log_level)))
+    # At INFO every statement is printed.
+    logging.getLogger("sqlalchemy").setLevel(max(logging.WARNING, logging.getLevelName(settings.log_level)))
     asyncio.run(serve(settings))
 
 

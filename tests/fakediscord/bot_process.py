@@ -1,0 +1,83 @@
+"""`persona-chat run` as a process of its own, on a Discord of loopback and with a scripted engine.
+
+    python -m tests.fakediscord.bot_process PORT DATA_DIR [--without PROTECTION]
+
+With `--without` one of the protections is switched off, to see that the tests would notice.
+"""
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import discord
+import yarl
+
+from bot import faces, meanwhile, run
+from persona_chat.engine.reply import ReplyRequest
+from persona_chat.engine.scripted import ScriptedEngine
+from persona_chat.heard import Heard
+from persona_chat.inbox import Inbox
+from persona_chat.settings import load_settings
+from persona_chat.store.inbox import Inbox as StoredInbox
+from persona_chat.store.store import Store
+
+PROTECTIONS = ("nonce", "mark", "catching up", "saved reply", "claim")
+
+
+def _reply(request: ReplyRequest) -> str:
+    return f"heard {request.dialogue[-1].text}"
+
+
+def _without(protection: str) -> None:
+    """Switch it off, in this process alone."""
+
+    async def not_at_all(*_given: object) -> None:
+        return None
+
+    send, claim = faces.Faces.send, Store.claim
+
+    async def unmarked(self: faces.Faces, *given: Any, **more: Any) -> int:
+        return await send(self, *given, **(more | {"nonce": None}))
+
+    def claims_always(self: Store, heard: Heard, parts: Sequence[Heard] = ()) -> bool:
+        claim(self, heard, parts)
+        return True
+
+    nothing_left = (StoredInbox, "left", lambda *_given: ())
+    changes: dict[str, list[tuple[Any, str, Any]]] = {
+        "nonce": [(faces.Faces, "send", unmarked), (meanwhile, "_sent_already", lambda *_given: {})],
+        # As if the newest message that came were the mark, whatever is open before it.
+        "mark": [(Inbox, "_mark", lambda self, _channel_id: max(self._seen)), nothing_left],
+        "catching up": [(meanwhile.Meanwhile, "_catch_up", not_at_all)],
+        "saved reply": [nothing_left],
+        "claim": [(Store, "claim", claims_always), (Inbox, "mark", lambda *_given: 1)],
+    }
+    for owner, name, instead in changes[protection]:
+        setattr(owner, name, instead)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("port", type=int)
+    parser.add_argument("data_dir", type=Path)
+    parser.add_argument("--without", choices=PROTECTIONS)
+    options = parser.parse_args()
+    discord.http.Route.BASE = f"http://127.0.0.1:{options.port}/api/v10"
+    discord.gateway.DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(f"ws://127.0.0.1:{options.port}/")
+    os.environ |= {"DISCORD_TOKEN": "token", "PERSONA_CHAT_BASE": "embedded", "PERSONA_CHAT_WEBHOOKS": "false"}
+    os.environ |= {
+        "PERSONA_CHAT_BURST_S": "0",
+        "PERSONA_CHAT_PERSON_PER_MINUTE": "0",
+        "PERSONA_CHAT_CHANNEL_PER_MINUTE": "0",
+    }
+    engine = ScriptedEngine(_reply, delay_s=0.15)
+    setattr(run, "engine_for", lambda _settings, **_more: engine)  # noqa: B010  mypy knows no such name there
+    if options.without is not None:
+        _without(options.without)
+    run.run_bot(load_settings(data_dir=options.data_dir))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,238 @@
+"""The server: one guild with channels, its messages, and a gateway. What it does not know is noted and refused."""
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from aiohttp import WSMessage, web
+
+GUILD, BOT, OWNER, GUEST = 100, 1000, 1, 42
+FIRST_CHANNEL = 5000
+EPOCH_MS = 1420070400000
+
+ME = {"id": str(BOT), "username": "persona", "discriminator": "0", "avatar": None, "bot": True}
+APPLICATION = {
+    "id": str(BOT),
+    "name": "persona chat",
+    "description": "",
+    "icon": None,
+    "bot_public": True,
+    "bot_require_code_grant": False,
+    "verify_key": "",
+    "owner": {"id": str(OWNER), "username": "owner", "discriminator": "0", "avatar": None},
+    "flags": 1 << 19,
+}
+PERMISSIONS = str(0x7FFFFFFFFFFF)
+
+
+class FakeDiscord:
+    """As much of Discord as the bot uses. `unknown` are requests that it should not have made."""
+
+    def __init__(self, channels: int = 1) -> None:
+        self.channels = [FIRST_CHANNEL + number for number in range(channels)]
+        self.messages: dict[int, dict[int, dict[str, Any]]] = {channel: {} for channel in self.channels}
+        self.unknown: list[str] = []
+        self.identified = 0
+        self.ignores_nonces = False
+        self._nonces: dict[tuple[int, str], int] = {}
+        self._sockets: dict[web.WebSocketResponse, int] = {}
+        self._numbers = itertools.count(1)
+        self.changed = asyncio.Event()
+
+    def post(self, channel: int, text: str) -> int:
+        """Let the guest say something; whoever is connected is told."""
+        message = self._message(channel, text, {"id": str(GUEST), "username": "guest", "discriminator": "0"}, {})
+        self._tell("MESSAGE_CREATE", message)
+        return int(message["id"])
+
+    def replies(self, channel: int) -> list[tuple[int, str]]:
+        """What the bot says there now: the message that it replies to, or 0, and the words."""
+        found = [one for one in self.messages[channel].values() if one["author"]["id"] == str(BOT)]
+        return [(int(one.get("message_reference", {}).get("message_id", 0)), one["content"]) for one in found]
+
+    def _message(self, channel: int, text: str, author: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+        now = int(time.time() * 1000)
+        message_id = (now - EPOCH_MS << 22) + next(self._numbers) % (1 << 22)
+        message = {
+            "id": str(message_id),
+            "type": 0,
+            "channel_id": str(channel),
+            "guild_id": str(GUILD),
+            "content": text,
+            "author": {"avatar": None, **author},
+            "timestamp": time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(now / 1000)),
+            "edited_timestamp": None,
+            "tts": False,
+            "mention_everyone": False,
+            "mentions": [],
+            "mention_roles": [],
+            "attachments": [],
+            "embeds": [],
+            "pinned": False,
+            **more,
+        }
+        self.messages[channel][message_id] = message
+        self.changed.set()
+        return message
+
+    def _tell(self, event: str, data: dict[str, Any]) -> None:
+        for socket in tuple(self._sockets):
+            self._sockets[socket] += 1
+            frame = {"op": 0, "s": self._sockets[socket], "t": event, "d": data}
+            if not socket.closed:
+                asyncio.get_running_loop().create_task(_send(socket, frame))
+
+    async def gateway(self, request: web.Request) -> web.WebSocketResponse:
+        """Greet, take the IDENTIFY, and say READY and what the guild is."""
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.send_json({"op": 10, "d": {"heartbeat_interval": 41250}})
+        try:
+            async for frame in socket:
+                await self._heard(socket, frame)
+        finally:
+            self._sockets.pop(socket, None)
+        return socket
+
+    async def _heard(self, socket: web.WebSocketResponse, frame: WSMessage) -> None:
+        operation = frame.json()["op"]
+        if operation == 1:
+            await socket.send_json({"op": 11})
+        elif operation == 2:
+            self.identified += 1
+            ready = {
+                "v": 10,
+                "user": ME,
+                "session_id": "s",
+                "resume_gateway_url": "ws://127.0.0.1:9",
+                "guilds": [{"id": str(GUILD), "unavailable": True}],
+                "application": {"id": str(BOT), "flags": 1 << 19},
+            }
+            await socket.send_json({"op": 0, "s": 1, "t": "READY", "d": ready})
+            await socket.send_json({"op": 0, "s": 2, "t": "GUILD_CREATE", "d": self._guild()})
+            self._sockets[socket] = 2
+        elif operation not in (3, 4):
+            self.unknown.append(f"gateway operation {operation}")
+
+    def _guild(self) -> dict[str, Any]:
+        everyone = {
+            "id": str(GUILD),
+            "name": "@everyone",
+            "permissions": PERMISSIONS,
+            "position": 0,
+            "color": 0,
+            "hoist": False,
+            "managed": False,
+            "mentionable": False,
+        }
+        return {
+            "id": str(GUILD),
+            "name": "Tests",
+            "owner_id": str(OWNER),
+            "roles": [everyone],
+            "emojis": [],
+            "features": [],
+            "member_count": 3,
+            "members": [
+                {"user": ME, "roles": [], "joined_at": "2026-01-01T00:00:00+00:00", "deaf": False, "mute": False, "flags": 0}
+            ],
+            "channels": [self._channel(channel) for channel in self.channels],
+            "threads": [],
+            "preferred_locale": "en-US",
+            "verification_level": 0,
+            "default_message_notifications": 0,
+            "explicit_content_filter": 0,
+            "mfa_level": 0,
+            "nsfw_level": 0,
+            "premium_tier": 0,
+            "system_channel_flags": 0,
+            "afk_timeout": 60,
+        }
+
+    def _channel(self, channel: int) -> dict[str, Any]:
+        named = {"id": str(channel), "name": f"talk-{channel}", "type": 0, "guild_id": str(GUILD)}
+        return {**named, "position": 0, "permission_overwrites": [], "nsfw": False, "topic": None}
+
+    async def rest(self, request: web.Request) -> web.Response:
+        """Answer a request as Discord does."""
+        match request.method, request.path.removeprefix("/api/v10/").split("/"):
+            case "GET", ["users", "@me"]:
+                return answer(ME)
+            case "GET", ["oauth2", "applications", "@me"]:
+                return answer(APPLICATION)
+            case "PUT", ["applications", _, "commands"]:
+                return answer([])
+            case "POST", ["channels", _, "typing"]:
+                return web.Response(status=204)
+            case "POST", ["channels", channel, "messages"]:
+                return self._send(int(channel), await request.json())
+            case "GET", ["channels", channel, "messages"]:
+                return answer(self._history(int(channel), request.query))
+            case method, ["channels", channel, "messages", message]:
+                said = await request.json() if method == "PATCH" else {}
+                return self._one(method, int(channel), int(message), said)
+            case method, path:
+                self.unknown.append(f"{method} {'/'.join(path)}")
+                return answer({"message": "not here", "code": 0}, 404)
+
+    def _send(self, channel: int, said: dict[str, Any]) -> web.Response:
+        nonce = said.get("nonce")
+        if nonce is not None and said.get("enforce_nonce") and not self.ignores_nonces:
+            known = self._nonces.get((channel, nonce))
+            if known in self.messages[channel]:
+                return answer(self.messages[channel][known])
+        more = {name: said[name] for name in ("message_reference", "nonce", "components") if said.get(name)}
+        message = self._message(channel, said["content"], ME, more)
+        if nonce is not None:
+            self._nonces[channel, nonce] = int(message["id"])
+        self._tell("MESSAGE_CREATE", message)
+        return answer(message)
+
+    def _history(self, channel: int, query: Any) -> list[dict[str, Any]]:
+        limit, after = int(query.get("limit", 50)), int(query.get("after", 0))
+        before = int(query.get("before", 1 << 63))
+        found = [one for message_id, one in sorted(self.messages[channel].items()) if after < message_id < before]
+        return (found[:limit] if after else found[-limit:])[::-1]
+
+    def _one(self, method: str, channel: int, message_id: int, said: dict[str, Any]) -> web.Response:
+        message = self.messages[channel].get(message_id)
+        if message is None:
+            return answer({"message": "Unknown Message", "code": 10008}, 404)
+        if method == "DELETE":
+            del self.messages[channel][message_id]
+            self._tell("MESSAGE_DELETE", {"id": str(message_id), "channel_id": str(channel), "guild_id": str(GUILD)})
+            return web.Response(status=204)
+        if method == "PATCH":
+            message["content"] = said.get("content", message["content"])
+            self.changed.set()
+        return answer(message)
+
+
+def answer(data: Any, status: int = 200) -> web.Response:
+    """JSON as Discord sends it: without a charset, for discord.py compares the content type exactly."""
+    response = web.json_response(data, status=status)
+    response.headers["Content-Type"] = "application/json"
+    return response
+
+
+async def _send(socket: web.WebSocketResponse, frame: dict[str, Any]) -> None:
+    with suppress(ConnectionError):  # it went down meanwhile
+        await socket.send_json(frame)
+
+
+@asynccontextmanager
+async def listening(discord: FakeDiscord) -> AsyncIterator[int]:
+    """Serve on a free port of loopback, inside the block."""
+    app = web.Application()
+    app.router.add_get("/", discord.gateway)
+    app.router.add_route("*", "/{path:.*}", discord.rest)
+    runner = web.AppRunner(app, shutdown_timeout=1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,131 @@
+"""A bot that is killed again and again answers every message once: real processes, sockets, files and signals."""
+
+import asyncio
+import random
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from persona_chat.persona import Persona
+from persona_chat.place import Scope, Spot
+from persona_chat.store.database import default_url, open_database
+from persona_chat.store.schema import upgrade
+from persona_chat.store.store import Store
+from tests.fakediscord.bot_process import PROTECTIONS
+from tests.fakediscord.server import GUILD, FakeDiscord, listening
+from tests.torture import count, record
+
+CHANNELS = 10
+EVERY_S = 0.04
+SEED = 7
+
+
+def seat_everywhere(data_dir: Path, discord: FakeDiscord) -> None:
+    url = default_url(data_dir)
+    upgrade(url)
+    store = Store(open_database(url))
+    for channel in discord.channels:
+        store.seating.put(
+            Spot(Scope.CHANNEL, channel), Spot(Scope.SERVER, GUILD), Persona("Vera", "I keep a lighthouse.")
+        )
+    store.close()
+
+
+class Killed:
+    """The bot as a process that is killed, and what people said to it meanwhile."""
+
+    def __init__(self, discord: FakeDiscord, port: int, data_dir: Path, without: str | None) -> None:
+        self._discord, self._port, self._data_dir, self._without = discord, port, data_dir, without
+        self.asked: list[tuple[int, int]] = []
+        self._random = random.Random(SEED)
+
+    async def start(self) -> asyncio.subprocess.Process:
+        more = [] if self._without is None else ["--without", self._without]
+        given = [str(self._port), str(self._data_dir), *more]
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "tests.fakediscord.bot_process",
+            *given,
+            cwd=Path(__file__).parents[1],
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+
+    async def talk(self) -> None:
+        """Say something every few milliseconds, in channels by chance."""
+        while True:
+            channel = self._random.choice(self._discord.channels)
+            self.asked.append((channel, self._discord.post(channel, f"message {len(self.asked)}")))
+            await asyncio.sleep(EVERY_S)
+
+    async def live(self, kills: int) -> None:
+        """Kill it so often, each time in the middle of replies, and let it come to rest at the end."""
+        first = await self.start()
+        await self._until(lambda: self._discord.identified == 1)
+        # Marks are kept only of channels where somebody talked before.
+        self.asked += [(channel, self._discord.post(channel, "hello")) for channel in self._discord.channels]
+        await self._until(self._all_answered)
+        await asyncio.sleep(1.5)  # for marks to be kept
+        process = first
+        for number in range(kills):
+            talking = asyncio.create_task(self.talk())
+            await asyncio.sleep(self._random.uniform(0.5, 1.5))
+            process.send_signal(signal.SIGKILL)
+            await process.wait()
+            await asyncio.sleep(0.2)  # this is said to nobody
+            talking.cancel()
+            process = await self.start()
+            await self._until(lambda so_far=number: self._discord.identified == so_far + 2)  # type: ignore[misc]
+        with suppress(TimeoutError):
+            await self._until(self._all_answered)
+        await asyncio.sleep(1)  # for what would come twice
+        process.send_signal(signal.SIGTERM)
+        await process.wait()
+
+    def counted(self) -> tuple[int, int]:
+        """How many messages have no answer, and how many answers are one too many."""
+        answered = [to for channel in self._discord.channels for to, _ in self._discord.replies(channel)]
+        lost = sum(message not in answered for _, message in self.asked)
+        return lost, len(answered) - len(set(answered))
+
+    def _all_answered(self) -> bool:
+        return self.counted()[0] == 0
+
+    async def _until(self, done: Callable[[], bool]) -> None:
+        async with asyncio.timeout(25):
+            while not done():
+                self._discord.changed.clear()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._discord.changed.wait(), 0.2)
+
+
+async def live(data_dir: Path, kills: int, without: str | None = None) -> tuple[int, int, int]:
+    discord = FakeDiscord(CHANNELS)
+    discord.ignores_nonces = without == "nonce"
+    seat_everywhere(data_dir, discord)
+    async with listening(discord) as port:
+        killed = Killed(discord, port, data_dir, without)
+        await killed.live(kills)
+    assert not discord.unknown, discord.unknown
+    return (len(killed.asked), *killed.counted())
+
+
+@pytest.mark.timeout(600)
+async def test_a_bot_that_is_killed_loses_nothing_and_says_nothing_twice(tmp_path: Path) -> None:
+    kills = count(3, 40)
+    asked, lost, doubled = await live(tmp_path / "data", kills)
+    record("B1", kills=kills, messages=asked, lost=lost, doubled=doubled)
+    assert (lost, doubled) == (0, 0)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("protection", PROTECTIONS)
+async def test_without_a_protection_that_would_be_seen(tmp_path: Path, protection: str) -> None:
+    asked, lost, doubled = await live(tmp_path / "data", count(2, 5), protection)
+    record("B1", without=protection, messages=asked, lost=lost, doubled=doubled)
+    assert lost or doubled

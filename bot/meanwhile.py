@@ -32,19 +32,15 @@ class Meanwhile:
         self._client = client
         self._inbox = inbox
         self._answering = answering
-        self._began = False
 
     async def look(self) -> None:
         """Answer what was left, once a process, and hear what was said meanwhile. Discord's faults leave the rest."""
-        if not self._began:
-            self._began = True
-            if expired := await self._inbox.expire():
-                log.info("%d messages are too old to be answered now", expired)
-            for left in await self._inbox.left():
-                try:
-                    await self._finish(left)
-                except DISCORD_FAULTS as error:
-                    log.warning("message %s could not be taken up: %s", left.message_id, type(error).__name__)
+        left, self._inbox.left = self._inbox.left, ()
+        for one in left:
+            try:
+                await self._finish(one)
+            except DISCORD_FAULTS as error:
+                log.warning("message %s could not be taken up: %s", one.message_id, type(error).__name__)
         for channel_id in await self._inbox.channels():
             try:
                 await self._catch_up(channel_id)

@@ -117,8 +117,10 @@ class Chat:
         with self._under_way.begun(heard.message_id, heard.place.person_id) as begun:
             async with self.in_turn(heard.place.channel_id):
                 begun.in_turn = True
-                if not await asyncio.to_thread(self._store.inbox.take_up, heard.message_id, ATTEMPTS, GaveUp.__name__):
-                    raise GaveUp
+                inbox = self._store.inbox
+                if not await asyncio.to_thread(inbox.take_up, heard.message_id, ATTEMPTS):
+                    gave_up = await asyncio.to_thread(inbox.give_up, heard.message_id, GaveUp.__name__)
+                    raise GaveUp if gave_up else Stopped
                 await self._answer_claimed(Burst([heard]), heard, begun, follow, thinking=thinking, deliver=deliver)
 
     async def mark_sent(self, message_id: int, part: int, sent_id: int) -> None:

@@ -42,7 +42,7 @@ class Hearing:
 
 
 class Inbox:
-    """Up to where each channel was heard, and what is not over.
+    """Up to where each channel was heard, and what an earlier process `left` that is not over, the oldest first.
 
     A mark is the newest message of a channel up to which nothing is open: where a later one is done before an earlier
     one, it waits for that. While a channel is on hold, because it is not known what was said there meanwhile, its mark
@@ -51,6 +51,7 @@ class Inbox:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self.left: tuple[Left, ...] = ()
         self._open: defaultdict[int, set[int]] = defaultdict(set)
         self._newest: dict[int, int] = {}
         self._held: set[int] = set()
@@ -59,7 +60,11 @@ class Inbox:
         self._seen: OrderedDict[int, None] = OrderedDict()
 
     async def start(self) -> None:
-        """Read up to where channels were heard. Call once, before anything is heard."""
+        """Read what is not over, and up to where channels were heard. Call once, before anything is heard."""
+        since = datetime.now(UTC) - TOO_OLD
+        if expired := await asyncio.to_thread(self._store.inbox.expire, since, EXPIRED):
+            log.info("%d messages are too old to be answered now", expired)
+        self.left = await asyncio.to_thread(self._store.inbox.left, since)
         self._kept = await asyncio.to_thread(self._store.inbox.marks)
         self.hold()
 
@@ -116,14 +121,6 @@ class Inbox:
             task.cancel()
             await asyncio.wait((task,))
             await self.keep_marks()
-
-    async def expire(self) -> int:
-        """Let go of what nobody answered in time; return how many messages that were."""
-        return await asyncio.to_thread(self._store.inbox.expire, datetime.now(UTC) - TOO_OLD, EXPIRED)
-
-    async def left(self) -> tuple[Left, ...]:
-        """Return what is not over and not too old, the oldest first."""
-        return await asyncio.to_thread(self._store.inbox.left, datetime.now(UTC) - TOO_OLD)
 
     async def channels(self) -> tuple[int, ...]:
         """Return the channels where somebody talked to us, the latest first."""

@@ -145,7 +145,7 @@ async def test_a_message_that_brings_the_bot_down_does_so_a_few_times_only(store
         asked = away.said("How are you?")
         assert store.claim(away.heard(asked, "How are you?"))
         for _ in range(ATTEMPTS - 1):
-            assert store.inbox.take_up(asked, ATTEMPTS, GaveUp.__name__)
+            assert store.inbox.take_up(asked, ATTEMPTS)
         await away.back()
         assert away.replies()[1:] == [(str(GaveUp()), asked)]
         assert away.state(asked) == ("refused", "GaveUp", "")

@@ -66,18 +66,22 @@ class Inbox:
             for row in rows
         )
 
-    def take_up(self, message_id: int, most: int, reason: str) -> bool:
-        """Count one more attempt at a claimed message. After `most` it is refused: False, as for one that is over.
+    def take_up(self, message_id: int, most: int) -> bool:
+        """Count one more attempt at a claimed message. False after `most`, and for one that is over.
 
         The count is kept before the attempt, so that a message which brings us down does so a few times only.
         """
-        claimed = (Messages.message_id == message_id, Messages.state == CLAIMED)
+        again = update(Messages).where(
+            Messages.message_id == message_id, Messages.state == CLAIMED, Messages.attempts < most
+        )
         with self._writing() as connection:
-            again = update(Messages).where(*claimed, Messages.attempts < most)
-            if connection.execute(again.values(attempts=Messages.attempts + 1)).rowcount:
-                return True
-            connection.execute(update(Messages).where(*claimed).values(**_refused(reason)))
-            return False
+            return bool(connection.execute(again.values(attempts=Messages.attempts + 1)).rowcount)
+
+    def give_up(self, message_id: int, reason: str) -> bool:
+        """Refuse a claimed message and keep no word of it. False for one that is over."""
+        claimed = update(Messages).where(Messages.message_id == message_id, Messages.state == CLAIMED)
+        with self._writing() as connection:
+            return bool(connection.execute(claimed.values(**_refused(reason))).rowcount)
 
     def marks(self) -> dict[int, int]:
         """Return up to which message each channel was heard."""

@@ -37,6 +37,7 @@ class FakeDiscord:
         self.unknown: list[str] = []
         self.identified = 0
         self.ignores_nonces = False
+        self.answers_after_s = 0.05  # what is sent stands in the channel before the bot knows
         self._nonces: dict[tuple[int, str], int] = {}
         self._sockets: dict[web.WebSocketResponse, int] = {}
         self._numbers = itertools.count(1)
@@ -137,7 +138,14 @@ class FakeDiscord:
             "features": [],
             "member_count": 3,
             "members": [
-                {"user": ME, "roles": [], "joined_at": "2026-01-01T00:00:00+00:00", "deaf": False, "mute": False, "flags": 0}
+                {
+                    "user": ME,
+                    "roles": [],
+                    "joined_at": "2026-01-01T00:00:00+00:00",
+                    "deaf": False,
+                    "mute": False,
+                    "flags": 0,
+                }
             ],
             "channels": [self._channel(channel) for channel in self.channels],
             "threads": [],
@@ -165,10 +173,14 @@ class FakeDiscord:
                 return answer(APPLICATION)
             case "PUT", ["applications", _, "commands"]:
                 return answer([])
+            case "GET", ["channels", _, "webhooks"]:
+                return answer([])
             case "POST", ["channels", _, "typing"]:
                 return web.Response(status=204)
             case "POST", ["channels", channel, "messages"]:
-                return self._send(int(channel), await request.json())
+                response = self._send(int(channel), await request.json())
+                await asyncio.sleep(self.answers_after_s)
+                return response
             case "GET", ["channels", channel, "messages"]:
                 return answer(self._history(int(channel), request.query))
             case method, ["channels", channel, "messages", message]:

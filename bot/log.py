@@ -1,17 +1,24 @@
 """How the log is written: lines for people, or JSON for machines. Ids may be in it; message text, tokens never are."""
 
+import asyncio
 import json
 import logging
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
 from persona_chat.errors import trace
 
+log = logging.getLogger(__name__)
+
 LINES = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
-TALKATIVE = ("discord", "aiohttp", "sqlalchemy", "asyncio", "urllib3", "httpcore", "httpx")
+TALKATIVE = ("discord", "aiohttp", "asyncio", "urllib3", "httpcore", "httpx")
 """Whose DEBUG lines hold tokens and texts."""
+
+STATEMENTS = "sqlalchemy"
+"""Whose INFO lines are every statement."""
 
 
 class TextFormatter(logging.Formatter):
@@ -48,4 +55,11 @@ def start_log(level: str, form: Literal["text", "json"]) -> logging.Handler:
     root.setLevel(level)
     for name in TALKATIVE:
         logging.getLogger(name).setLevel(max(logging.INFO, logging.getLevelNamesMapping()[level]))
+    logging.getLogger(STATEMENTS).setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[level]))
     return handler
+
+
+def not_awaited(_loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
+    """Log what a task raised that nobody awaits; asyncio itself would quote the exception."""
+    error = context.get("exception")
+    log.error("%s: %s", context["message"], trace(error) if isinstance(error, BaseException) else "")

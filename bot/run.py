@@ -14,7 +14,7 @@ import typer
 
 from bot.client import PersonaBot, invite_url
 from bot.health import Health, watched
-from bot.log import start_log
+from bot.log import not_awaited, start_log
 from bot.metrics import Measured, Metrics
 from bot.pace import Pace
 from bot.shards import ShardedBot
@@ -73,6 +73,7 @@ def run_bot(settings: Settings) -> None:
 
 async def serve(settings: Settings) -> None:
     """Start everything, in the order in which faults are quick to see, and serve until stopped."""
+    asyncio.get_running_loop().set_exception_handler(not_awaited)
     if settings.token is None:
         raise TokenMissing(NO_TOKEN)
     url = settings.database_url or default_url(settings.data_dir)

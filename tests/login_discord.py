@@ -56,6 +56,7 @@ class LoginDiscord:
         self.status = 200
         self.flags = CONTENT_FLAG
         self.refuse_with: int | None = None
+        self.shards: list[list[int]] = []
         self.asked: list[str] = []
         self.sent: list[dict[str, Any]] = []
         self.identified = asyncio.Event()
@@ -68,6 +69,7 @@ class LoginDiscord:
         await socket.send_json({"op": 10, "d": {"heartbeat_interval": 41250}})
         async for frame in socket:
             if frame.json()["op"] == 2:
+                self.shards += filter(None, [frame.json()["d"].get("shard")])
                 self.identified.set()
                 if self.refuse_with is not None:
                     await socket.close(code=self.refuse_with)

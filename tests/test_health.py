@@ -34,7 +34,7 @@ from persona_chat.settings import Settings, load_settings
 from persona_chat.store.database import default_url, open_database
 from persona_chat.store.schema import upgrade
 from persona_chat.store.store import Store
-from tests.discord_world import echo, world
+from tests.discord_world import echo, make_bot, world
 from tests.login_discord import CHANNEL, LoginDiscord
 
 ROOT = Path(__file__).parents[1]
@@ -137,9 +137,7 @@ async def test_outcomes_errors_and_limits_are_counted(
         await here.guest.send(here.talk, "canary, too quick")
         async with TestClient(TestServer(Health(here.bot, engine, metrics, store.answers_now).app())) as client:
             shown = figures(await (await client.get("/metrics")).text())
-            ready = await client.get("/readyz")
-            assert (await ready.json())["discord"] is False  # the simulation has no gateway
-            assert ready.status == 503
+            assert (await client.get("/readyz")).status == 200
             assert (await client.get("/healthz")).status == 200
     assert shown["persona_chat_messages_total{outcome=answered}"] == 2
     assert shown["persona_chat_messages_total{outcome=EngineBusy}"] == 1
@@ -160,6 +158,14 @@ async def test_a_database_that_does_not_answer_is_said(
         app = Health(here.bot, engine, Metrics(), store.answers_now).app()
         async with TestClient(TestServer(app)) as client:
             assert (await (await client.get("/readyz")).json())["database"] is False
+
+
+async def test_a_bot_that_is_not_connected_lives_and_is_not_ready(store: Store, settings: Settings) -> None:
+    health = Health(make_bot(store, settings), Measured(ScriptedEngine(echo), Metrics()), Metrics(), store.answers_now)
+    async with TestClient(TestServer(health.app())) as client:
+        ready = await client.get("/readyz")
+        assert (ready.status, await ready.json()) == (503, {"discord": False, "model": True, "database": True})
+        assert (await client.get("/healthz")).status == 200
 
 
 async def test_a_port_that_is_taken_is_said(store: Store, settings: Settings, port: int) -> None:

@@ -17,7 +17,7 @@ from bot.health import Health, watched
 from bot.log import not_awaited, start_log
 from bot.metrics import Measured, Metrics
 from bot.pace import Pace
-from bot.shards import ShardedBot
+from bot.shards import ShardedBot, in_step
 from persona_chat.chat import Chat
 from persona_chat.engine import base
 from persona_chat.engine.choice import engine_for
@@ -86,7 +86,7 @@ async def serve(settings: Settings) -> None:
         async with bot, _answered_at_the_end(bot, engine), seen(bot, core.store, engine, metrics, settings):
             await _login(bot, settings.token.get_secret_value())
             await start_engine(engine, engine.inner)
-            async with following(core, serving), forgetting(core), retraining_in(bot):
+            async with following(core, serving), forgetting(core), retraining_in(bot), one_of_many(core, settings):
                 _say_ready(bot)
                 await _connect(bot)
 
@@ -182,6 +182,16 @@ async def forgetting(core: Core) -> AsyncIterator[None]:
     finally:
         task.cancel()
         await asyncio.wait((task,))
+
+
+@asynccontextmanager
+async def one_of_many(core: Core, settings: Settings) -> AsyncIterator[None]:
+    """Keep in step with other processes inside the block, where the settings leave shards to them."""
+    if not settings.shard_ids:
+        yield
+        return
+    async with in_step(core.chat, core.privacy):
+        yield
 
 
 @asynccontextmanager

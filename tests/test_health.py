@@ -24,12 +24,13 @@ from bot.health import Health, watched
 from bot.log import JsonFormatter, TextFormatter
 from bot.metrics import Measured, Metrics
 from bot.pace import Pace
+from bot.shards import look_again
 from persona_chat.engine.reply import ReplyRequest
 from persona_chat.engine.scripted import ScriptedEngine
 from persona_chat.errors import EngineBusy, SettingsError
 from persona_chat.example import DAVID
 from persona_chat.persona import Persona
-from persona_chat.place import Scope, Spot
+from persona_chat.place import Place, Scope, Spot
 from persona_chat.settings import Settings, load_settings
 from persona_chat.store.database import default_url, open_database
 from persona_chat.store.schema import upgrade
@@ -262,3 +263,19 @@ def test_a_shard_that_there_is_not_is_refused(monkeypatch: pytest.MonkeyPatch, i
     monkeypatch.setenv("PERSONA_CHAT_SHARD_IDS", ids)
     with pytest.raises(SettingsError, match="shard_ids must be from 0 to 1"):
         load_settings()
+
+
+async def test_a_process_does_what_a_person_told_another_one(settings: Settings) -> None:
+    url = default_url(settings.data_dir)
+    upgrade(url)
+    person, place = 42, Place(CHANNEL, 42)
+    async with (
+        run.open_core(settings, url, ScriptedEngine(echo)) as one,
+        run.open_core(settings, url, ScriptedEngine(echo)) as other,
+    ):
+        await one.privacy.opt_out(person)
+        await one.chat.cast.put(place, Scope.CHANNEL, VERA)
+        assert not other.privacy.opted_out(person)
+        await look_again(other.chat, other.privacy)
+        assert other.privacy.opted_out(person)
+        assert other.chat.cast.is_on(place)

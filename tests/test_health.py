@@ -1,19 +1,9 @@
 """Health, readiness and metrics: what machines see of a bot that runs, and what they never see."""
 
-import asyncio
 import json
-import logging
-import os
 import re
-import signal
-import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
-import aiohttp
-import discord
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import generate_latest
@@ -21,32 +11,23 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bot import run
 from bot.health import Health, watched
-from bot.log import JsonFormatter, TextFormatter
 from bot.metrics import Measured, Metrics
 from bot.pace import Pace
-from bot.shards import look_again
-from persona_chat.engine.reply import ReplyRequest
 from persona_chat.engine.scripted import ScriptedEngine
 from persona_chat.errors import EngineBusy, SettingsError
 from persona_chat.example import DAVID
 from persona_chat.persona import Persona
-from persona_chat.place import Place, Scope, Spot
+from persona_chat.place import Scope, Spot
 from persona_chat.settings import Settings, load_settings
 from persona_chat.store.database import default_url, open_database
 from persona_chat.store.schema import upgrade
 from persona_chat.store.store import Store
 from tests.discord_world import echo, make_bot, world
 from tests.login_discord import CHANNEL, LoginDiscord
+from tests.running_bot import served, until_ready
 
 ROOT = Path(__file__).parents[1]
 VERA = Persona("Vera", "I keep a lighthouse.", ("I have a parrot.",))
-
-
-@pytest.fixture
-def port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def figures(text: str) -> dict[str, float]:
@@ -57,20 +38,6 @@ def figures(text: str) -> dict[str, float]:
             labels = ",".join(f"{name}={value}" for name, value in sorted(sample.labels.items()))
             found[f"{sample.name}{{{labels}}}" if labels else sample.name] = sample.value
     return found
-
-
-@asynccontextmanager
-async def served(settings: Settings, there: LoginDiscord) -> AsyncIterator[aiohttp.ClientSession]:
-    """`persona-chat run` inside the block, with a session on its port; ended as a supervisor ends it."""
-    serving = asyncio.create_task(run.serve(settings))
-    base = f"http://127.0.0.1:{settings.metrics_port}"
-    async with asyncio.timeout(60), aiohttp.ClientSession(base) as session:
-        await asyncio.wait((serving, asyncio.create_task(there.answered.wait())), return_when="FIRST_COMPLETED")
-        if serving.done():
-            serving.result()
-        yield session
-        os.kill(os.getpid(), signal.SIGTERM)
-        await serving
 
 
 async def test_a_running_bot_shows_itself_and_no_word_of_anybody(
@@ -108,15 +75,6 @@ async def test_a_running_bot_shows_itself_and_no_word_of_anybody(
     assert shown["persona_chat_serving_info{adapter=none,base=scripted,device=none,precision=none}"] == 1
     for word in ("canary", "guest", "David", "7001", str(CHANNEL), "Hello"):
         assert word not in text, word
-
-
-async def until_ready(session: aiohttp.ClientSession) -> aiohttp.ClientResponse:
-    """Discord has said READY, and the library waits a moment for servers before it is."""
-    ready = await session.get("/readyz")
-    while ready.status != 200:
-        await asyncio.sleep(0.05)
-        ready = await session.get("/readyz")
-    return ready
 
 
 @pytest.fixture
@@ -195,87 +153,3 @@ async def test_the_dashboard_names_only_metrics_that_there_are(store: Store, set
     assert named - there == set()
     labels = set(re.findall(r"by \((\w+)", " ".join(asked)))
     assert labels <= {"outcome", "error", "finish", "limit", "status", "source", "le", "adapter"}
-
-
-@pytest.mark.parametrize("formatter", [TextFormatter("%(message)s"), JsonFormatter()])
-def test_a_line_of_an_exception_says_where_and_not_what(formatter: logging.Formatter) -> None:
-    said = "".join(("what ", "people ", "said"))
-    try:
-        raise ValueError(said)
-    except ValueError as error:
-        record = logging.LogRecord("bot", logging.ERROR, __file__, 1, "message %s", (7,), (type(error), error, None))
-    line = formatter.format(record)
-    assert "message 7" in line
-    assert "ValueError" in line
-    assert "test_health.py" in line
-    assert said not in line
-
-
-def test_a_line_of_json_is_one_line_with_its_fields() -> None:
-    record = logging.LogRecord("bot.x", logging.WARNING, __file__, 1, "one\ntwo %s", ("“three”",), None)
-    line = JsonFormatter().format(record)
-    assert "\n" not in line
-    read: dict[str, Any] = json.loads(line)
-    assert read["message"] == "one\ntwo “three”"
-    assert (read["level"], read["logger"]) == ("WARNING", "bot.x")
-    assert read["time"].endswith("+00:00")
-
-
-async def test_all_shards_of_a_process_are_connected_and_a_message_on_two_is_answered_once(
-    settings: Settings, login_discord: LoginDiscord, monkeypatch: pytest.MonkeyPatch, port: int
-) -> None:
-    engine = ScriptedEngine(lambda _request: "Hi.")
-    monkeypatch.setattr(run, "engine_for", lambda _settings, **_: engine)
-    monkeypatch.setenv("DISCORD_TOKEN", "canary-token")
-
-    async def at_once(_self: discord.Client, _shard: int | None, *, initial: bool) -> None:
-        """Discord wants five seconds between two, and this one does not."""
-
-    monkeypatch.setattr(discord.Client, "before_identify_hook", at_once)
-    url = default_url(settings.data_dir)
-    upgrade(url)
-    store = Store(open_database(url))
-    store.seating.put(Spot(Scope.CHANNEL, CHANNEL), Spot(Scope.ME, 1), DAVID)
-    store.close()
-    three = load_settings(data_dir=settings.data_dir, metrics_port=port, shard_count=3, shard_ids=(0, 2))
-    async with served(three, login_discord) as session:
-        await until_ready(session)
-    assert sorted(login_discord.shards) == [[0, 3], [2, 3]]
-    assert len(engine.requests) == 1
-    assert [sent["content"] for sent in login_discord.sent] == ["Hi."]
-
-
-async def test_one_connection_says_nothing_of_shards(settings: Settings) -> None:
-    def answer(request: ReplyRequest) -> str:
-        return request.persona.name
-
-    url = default_url(settings.data_dir)
-    upgrade(url)
-    async with run.open_core(settings, url, ScriptedEngine(answer)) as core:
-        assert type(run.bot_on(core, settings, webhooks=False)).__name__ == "PersonaBot"
-        two = load_settings(data_dir=settings.data_dir, shard_count=2)
-        assert type(run.bot_on(core, two, webhooks=False)).__name__ == "ShardedBot"
-
-
-@pytest.mark.parametrize("ids", ["2", "-1", "0,5"])
-def test_a_shard_that_there_is_not_is_refused(monkeypatch: pytest.MonkeyPatch, ids: str) -> None:
-    monkeypatch.setenv("PERSONA_CHAT_SHARD_COUNT", "2")
-    monkeypatch.setenv("PERSONA_CHAT_SHARD_IDS", ids)
-    with pytest.raises(SettingsError, match="shard_ids must be from 0 to 1"):
-        load_settings()
-
-
-async def test_a_process_does_what_a_person_told_another_one(settings: Settings) -> None:
-    url = default_url(settings.data_dir)
-    upgrade(url)
-    person, place = 42, Place(CHANNEL, 42)
-    async with (
-        run.open_core(settings, url, ScriptedEngine(echo)) as one,
-        run.open_core(settings, url, ScriptedEngine(echo)) as other,
-    ):
-        await one.privacy.opt_out(person)
-        await one.chat.cast.put(place, Scope.CHANNEL, VERA)
-        assert not other.privacy.opted_out(person)
-        await look_again(other.chat, other.privacy)
-        assert other.privacy.opted_out(person)
-        assert other.chat.cast.is_on(place)

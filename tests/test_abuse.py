@@ -51,8 +51,9 @@ def log() -> Iterator[io.StringIO]:
 
 
 def aloud(request: ReplyRequest) -> str:
-    """A model that says whatever it was told."""
-    return request.dialogue[-1].text
+    """A model that says whatever it was told, and much of it again and again."""
+    said = request.dialogue[-1].text
+    return " ".join([said] * (4 if len(said) > 700 else 1))
 
 
 def units(line: str) -> int:
@@ -100,6 +101,7 @@ async def test_hostile_messages_break_nothing_ping_nobody_and_are_each_answered_
     lines = log.getvalue()
     assert CANARY not in lines
     assert '"ERROR"' not in lines
+    assert parts > number  # so some were cut
     record("F1", messages=number, answered=len(answered), parts=parts, pings=0, logged_texts=0, exceptions=0)
 
 

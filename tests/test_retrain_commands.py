@@ -34,7 +34,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch, make_workshop: Callable[[Settings], W
 @asynccontextmanager
 async def running(store: Store, settings: Settings, engine: ScriptedEngine | None = None) -> AsyncIterator[World]:
     """The bot with its retrainings, in a Discord where the server's owner runs the bot too."""
-    async with world(store, settings, engine, check_errors=False) as here:
+    async with world(store, settings, engine, check_errors=False, settle_timeout=count(20, 300)) as here:
         here.bot.admins.add(here.owner.id)
         async with retraining_in(here.bot):
             yield here

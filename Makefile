@@ -15,7 +15,7 @@ ifeq ($(wildcard $(VENV)/made)$(shell $(BIN)/python -c pass 2>/dev/null && echo 
 $(shell rm -f $(VENV)/made)
 endif
 
-.PHONY: demo test check format messages clean
+.PHONY: demo test torture audit check format messages clean
 
 demo: $(VENV)/demo.made
 	$(BIN)/persona-chat demo $(ARGS)
@@ -23,6 +23,22 @@ demo: $(VENV)/demo.made
 test: $(VENV)/test.made
 	$(BIN)/python -m tests.checks
 	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+
+# The tests of what may go wrong, with their whole counts; what they measured goes into docs/reliability.md. Under an hour
+# on two cores. `make test` runs the same tests with small counts.
+TORTURE_REPORT = .cache/torture.jsonl
+torture: $(VENV)/test.made
+	@mkdir -p .cache && rm -f $(TORTURE_REPORT)
+	PERSONA_CHAT_TORTURE=1 PERSONA_CHAT_TORTURE_REPORT=$(CURDIR)/$(TORTURE_REPORT) $(BIN)/python -m pytest \
+		-n 2 --dist loadfile $(ARGS) $$(grep -l 'from tests.torture import' tests/test_*.py)
+	$(BIN)/python -m tests.torture_report $(TORTURE_REPORT) docs/reliability.md
+
+# Asks a public service which of the pinned versions have known holes; the only command here that needs the network.
+AUDIT = .cache/audit
+audit: constraints.txt
+	$(PYTHON) -m venv $(AUDIT)
+	$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1
+	$(AUDIT)/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip --strict
 
 # What pre-commit runs: quick, without the tests.
 check: $(VENV)/test.made

@@ -1,6 +1,7 @@
 """A message and its answer: asked of the core, shown while it is written, sent, or told why there is none."""
 
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -45,6 +46,7 @@ class Answering:
         self._stream = stream
         self._buttons = buttons
         self._wait = wait
+        self.outcomes = Counter[str]()  # what became of messages
         self.drafts = 0  # how often a draft was posted or edited
 
     async def answer(self, message: discord.Message, heard: Heard, *, addressed: bool) -> None:
@@ -91,11 +93,14 @@ class Answering:
                 follow=shown.follow,
                 deliver=lambda persona, reply: self._deliver(message, persona, reply, shown, sent),
             )
+            self.outcomes["answered" if sent else "passed over"] += 1
         except Stopped:
+            self.outcomes["stopped"] += 1
             await shown.vanish()
             for message_id in sent:  # the question was taken back while they were on their way
                 await self._faces.delete(message.channel, message_id)
         except PersonaChatError as error:
+            self.outcomes[type(error).__name__] += 1
             log.info("message %s gets no reply: %s", message.id, type(error).__name__)
             if isinstance(error, AgeRestricted) and not addressed:
                 return  # the channel was not so when the persona was set; nobody asked for a line at every message
@@ -104,9 +109,11 @@ class Answering:
             if isinstance(error, Filtered):
                 await self._log_channel.not_said(message, error)
         except DISCORD_FAULTS as error:
+            self.outcomes["unsent"] += 1
             # The reply is saved; the text of the error may hold what Discord was sent.
             log.warning("the reply to message %s could not be sent: %s", message.id, type(error).__name__)
         except Exception as error:
+            self.outcomes["failed"] += 1
             log.error("message %s could not be answered: %s", message.id, trace(error))
             await shown.vanish()
             await self.say(message, _(WENT_WRONG))

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -104,11 +105,14 @@ class PersonaBot(discord.Client):
         webhooks: bool = False,
         pace: Pace | None = None,
         wait: Wait = plainly,
+        **options: Any,
     ) -> None:
+        """`options` are what discord.py takes besides: its shards, a trace of its requests."""
         super().__init__(
             intents=intents(message_content=message_content),
             allowed_mentions=discord.AllowedMentions.none(),
             max_messages=None,
+            **options,
         )
         self.chat = chat
         self.retraining = retraining
@@ -126,6 +130,8 @@ class PersonaBot(discord.Client):
         self._meanwhile = Meanwhile(self, chat.inbox, self._answering)
         self.pace = pace or Pace(0, 0)
         self._paused_told = commands.CooldownMapping.from_cooldown(1, PAUSED_EVERY_S, commands.BucketType.channel)
+        self.errors = Counter[str]()
+        """How often something unforeseen went wrong, by its class."""
         self._under_way_now = 0
         self._settled = asyncio.Event()
         self._settled.set()
@@ -146,6 +152,17 @@ class PersonaBot(discord.Client):
         self.tree.add_command(FeedbackCommands(feedback, self.admins))
         self.tree.add_command(AdapterCommands(retraining.registry, retraining.swap, self.admins))
         self.tree.error(self._command_failed)
+
+    @property
+    def connected(self) -> bool:
+        """Whether Discord's gateway is connected, and said who we are."""
+        # Before the first connection it is None, whatever its type says.
+        return self.is_ready() and self.ws is not None and self.ws.open
+
+    @property
+    def outcomes(self) -> Counter[str]:
+        """How many messages were answered, and what became of the others."""
+        return self._answering.outcomes
 
     @property
     def drafts(self) -> int:
@@ -295,6 +312,7 @@ class PersonaBot(discord.Client):
         elif isinstance(error, NotAdmin):
             line = str(error)
         else:
+            self.errors[type(error).__name__] += 1
             log.error("interaction %s failed: %s", interaction.id, trace(error))
             line = _(WENT_WRONG)
         await tell(interaction, line)
@@ -305,4 +323,5 @@ class PersonaBot(discord.Client):
     async def on_error(self, event_method: str, /, *_args: object, **_kwargs: object) -> None:
         """Log what no other place caught; arguments may hold people's words and are left out."""
         error = sys.exception()
+        self.errors[type(error).__name__] += 1
         log.error("the handler of %s failed: %s", event_method, trace(error) if error else "")

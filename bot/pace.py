@@ -1,5 +1,6 @@
 """How much one person, and one channel, may ask in a minute. discord.py counts; it knows no texts."""
 
+from collections import Counter
 from datetime import datetime
 from enum import Enum, auto
 from typing import Any, NamedTuple
@@ -40,6 +41,8 @@ class Pace:
     def __init__(self, per_person: int, per_channel: int) -> None:
         self._limits = [(per_person, _person, PERSON), (per_channel, _channel, CHANNEL)]
         self._counts = [CooldownMapping(Cooldown(max(1, limit), MINUTE_S), of) for limit, of, _ in self._limits]
+        self.refused = Counter[str]()
+        """How often the limit of a person, and of a channel, was reached."""
         self._lines = [CooldownMapping(Cooldown(1, MINUTE_S), of) for _, of, _ in self._limits]
 
     def judge(self, message: discord.Message) -> tuple[Verdict, str]:
@@ -48,6 +51,7 @@ class Pace:
         asked = Asked(guild_id, message.author.id, message.channel.id, message.created_at.timestamp())
         for (limit, _of, line), count, said in zip(self._limits, self._counts, self._lines, strict=True):
             if limit and count.update_rate_limit(asked, asked.at) is not None:
+                self.refused["person" if line is PERSON else "channel"] += 1
                 if said.update_rate_limit(asked, asked.at) is None:
                     return Verdict.EXPLAIN, _(line).format(limit=limit)
                 return Verdict.PASS, ""
@@ -58,6 +62,7 @@ class Pace:
         limit, _of, line = self._limits[0]
         asked = Asked(guild_id, person_id, None, at.timestamp())
         if limit and self._counts[0].update_rate_limit(asked, asked.at) is not None:
+            self.refused["person"] += 1
             return _(line).format(limit=limit)
         return ""
 

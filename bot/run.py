@@ -6,13 +6,18 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 import aiohttp
 import discord
 import typer
 
 from bot.client import PersonaBot, invite_url
+from bot.health import Health, watched
+from bot.log import not_awaited, start_log
+from bot.metrics import Measured, Metrics
 from bot.pace import Pace
+from bot.shards import ShardedBot, in_step
 from persona_chat.chat import Chat
 from persona_chat.engine import base
 from persona_chat.engine.choice import engine_for
@@ -62,29 +67,32 @@ NO_DISCORD = "Discord cannot be reached. Check the connection of this machine an
 
 def run_bot(settings: Settings) -> None:
     """Run until SIGTERM or Ctrl-C. Raises CannotStart with what to do."""
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    # At DEBUG these print tokens and texts.
-    for name in ("discord", "aiohttp", "asyncio", "urllib3", "httpcore", "httpx"):
-        logging.getLogger(name).setLevel(max(logging.INFO, logging.getLevelName(settings.log_level)))
-    # At INFO every statement is printed.
-    logging.getLogger("sqlalchemy").setLevel(max(logging.WARNING, logging.getLevelName(settings.log_level)))
+    start_log(settings.log_level, settings.log_format)
     asyncio.run(serve(settings))
 
 
 async def serve(settings: Settings) -> None:
     """Start everything, in the order in which faults are quick to see, and serve until stopped."""
+    asyncio.get_running_loop().set_exception_handler(not_awaited)
     if settings.token is None:
         raise TokenMissing(NO_TOKEN)
     url = settings.database_url or default_url(settings.data_dir)
     await asyncio.to_thread(upgrade, url)
     serving = await asyncio.to_thread(to_serve, settings, url)
-    engine = engine_for(settings, adapter=serving.folder)
+    metrics = Metrics()
+    engine = Measured(engine_for(settings, adapter=serving.folder), metrics)
     async with stopped_by_signals(), open_core(settings, url, engine) as core:
-        bot = bot_on(core, settings, webhooks=settings.webhooks)
-        async with bot, _answered_at_the_end(bot, engine):
+        bot = bot_on(core, settings, webhooks=settings.webhooks, http_trace=metrics.trace())
+        async with bot, _answered_at_the_end(bot, engine), seen(bot, core.store, engine, metrics, settings):
             await _login(bot, settings.token.get_secret_value())
-            await start_engine(engine)
-            async with following(core, serving), forgetting(core), retraining_in(bot), core.chat.inbox.keeping_marks():
+            await start_engine(engine, engine.inner)
+            async with (
+                following(core, serving),
+                forgetting(core),
+                retraining_in(bot),
+                core.chat.inbox.keeping_marks(),
+                one_of_many(core, settings),
+            ):
                 _say_ready(bot)
                 await _connect(bot)
 
@@ -121,9 +129,13 @@ async def open_core(settings: Settings, url: str, engine: ReplyEngine, *, wait: 
         store.close()
 
 
-def bot_on(core: Core, settings: Settings, *, webhooks: bool, wait: Wait = plainly) -> PersonaBot:
-    """The bot, with what is set for it."""
-    return PersonaBot(
+def bot_on(core: Core, settings: Settings, *, webhooks: bool, wait: Wait = plainly, **options: Any) -> PersonaBot:
+    """The bot, with what is set for it. `options` are discord.py's own."""
+    kind: type[PersonaBot] = PersonaBot
+    if settings.shard_count > 1:
+        kind = ShardedBot
+        options |= {"shard_count": settings.shard_count, "shard_ids": list(settings.shard_ids) or None}
+    return kind(
         core.chat,
         core.rework,
         core.retraining,
@@ -136,7 +148,21 @@ def bot_on(core: Core, settings: Settings, *, webhooks: bool, wait: Wait = plain
         webhooks=webhooks,
         pace=Pace(settings.person_per_minute, settings.channel_per_minute),
         wait=wait,
+        **options,
     )
+
+
+@asynccontextmanager
+async def seen(
+    bot: PersonaBot, store: Store, engine: Measured, metrics: Metrics, settings: Settings
+) -> AsyncIterator[None]:
+    """Show machines how the bot is inside the block, where a port is set for it."""
+    if not settings.metrics_port:
+        yield
+        return
+    health = Health(bot, engine, metrics, store.answers_now)
+    async with watched(health, settings.metrics_host, settings.metrics_port):
+        yield
 
 
 @asynccontextmanager
@@ -162,6 +188,16 @@ async def forgetting(core: Core) -> AsyncIterator[None]:
     finally:
         task.cancel()
         await asyncio.wait((task,))
+
+
+@asynccontextmanager
+async def one_of_many(core: Core, settings: Settings) -> AsyncIterator[None]:
+    """Keep in step with other processes inside the block, where the settings leave shards to them."""
+    if not settings.shard_ids:
+        yield
+        return
+    async with in_step(core.chat, core.privacy):
+        yield
 
 
 @asynccontextmanager
@@ -208,11 +244,12 @@ async def _login(bot: PersonaBot, token: str) -> None:
         raise IntentMissing(NO_INTENT)
 
 
-async def start_engine(engine: ReplyEngine) -> None:
-    """Load the model, with a bar where somebody looks."""
+async def start_engine(engine: ReplyEngine, model: ReplyEngine | None = None) -> None:
+    """Load the model, with a bar where somebody looks. `model` is the engine inside of one that only counts."""
     with loading("Loading the model") as progress:
-        if isinstance(engine, LocalEngine):
-            engine.progress = progress
+        model = model or engine
+        if isinstance(model, LocalEngine):
+            model.progress = progress
         facts = await engine.start()
     log.info("%s in %s on %s, adapter %s", facts.base, facts.precision, facts.device, facts.adapter or "none")
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import discord
 
 from bot.places import said_at
-from persona_chat.heard import Heard, encodable
+from persona_chat.heard import Heard, encodable, legible
 
 MESSAGE_UNITS = 1900
 """Longest part we send, in UTF-16 units. Discord takes 2,000 and does not say how it counts."""
@@ -48,7 +48,7 @@ def heard(message: discord.Message, me: discord.abc.User) -> Heard:
     return Heard(
         message_id=message.id,
         place=said_at(message),
-        speaker_name=encodable(message.author.display_name),
+        speaker_name=legible(message.author.display_name),
         text=" ".join(encodable(_with_names(raw, message)).split()),
         answers=message.reference.message_id if message.reference is not None else None,
     )

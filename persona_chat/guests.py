@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from persona_chat.errors import InputError
+from persona_chat.heard import legible
 from persona_chat.language import N_, _
 from persona_chat.place import Place, Scope, Spot
 from persona_chat.store.guests import Guest, GuestBook
@@ -51,7 +52,7 @@ class Guests:
 
     async def invite(self, spot: Spot, kept: Kept, trigger: str, by: int) -> Guest:
         """Let a persona answer there when it is called; once more changes its trigger. Raises InputError."""
-        word = " ".join(trigger.split())
+        word = " ".join(legible(trigger).split())
         others = [guest for guest in self._at.get(spot, ()) if guest.persona_id != kept.id]
         if word and sum(map(str.isalnum, word)) < TRIGGER_SIGNS:
             text = _("A trigger needs at least {number} letters or digits: it is to be a word that calls the persona.")

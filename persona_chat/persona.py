@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from persona_chat.errors import InputError
-from persona_chat.heard import encodable
+from persona_chat.heard import legible
 from persona_chat.language import _
 
 NAME_CHARACTERS = 80
@@ -53,9 +53,9 @@ def make_persona(
     Line breaks in `about` and `greeting` stay; each fact is one line. Limits are in characters; the token budget is the
     engine's to check.
     """
-    name = " ".join(encodable(name).split())
+    name = " ".join(legible(name).split())
     about, greeting = _lines(about), _lines(greeting)
-    kept = tuple(fact for fact in (" ".join(encodable(fact).split()) for fact in facts) if fact)
+    kept = tuple(fact for fact in (" ".join(legible(fact).split()) for fact in facts) if fact)
     if not _shows(name):
         raise InputError(_("A persona needs a name that can be read."))
     if len(name) > NAME_CHARACTERS:
@@ -105,7 +105,7 @@ def _leads_somewhere(address: str) -> bool:
 
 
 def _lines(text: str) -> str:
-    return "\n".join(line.rstrip() for line in encodable(text).strip().splitlines())
+    return "\n".join(line.rstrip() for line in legible(text).strip().splitlines())
 
 
 def split_facts(text: str) -> tuple[str, ...]:

@@ -71,6 +71,11 @@ class Privacy:
         """Read who opted out. Call once, before anything else."""
         self._opted_out = await asyncio.to_thread(self._store.people.opted_out)
 
+    async def look_again(self) -> None:
+        """Read that anew: another process may have changed it."""
+        async with self._changing:
+            await self.start()
+
     def opted_out(self, person_id: int) -> bool:
         """Whether nothing that this person says is kept or answered."""
         return person_id in self._opted_out

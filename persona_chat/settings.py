@@ -221,6 +221,25 @@ class Settings(BaseSettings):
         description="Let go of the model while a retraining runs, where there is no room for both; people get a "
         "polite line meanwhile.",
     )
+    metrics_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="A port for `/healthz`, `/readyz` and Prometheus' `/metrics`; 0 is none. They need no password and "
+        "say nothing of what people say.",
+    )
+    metrics_host: str = Field(
+        "127.0.0.1", description="The address of that port. In a container, `0.0.0.0` lets its host see it."
+    )
+    shard_count: int = Field(
+        1, ge=1, description="Over how many connections to Discord the servers are spread, those of all processes."
+    )
+    shard_ids: Annotated[tuple[int, ...], NoDecode] = Field(
+        (), description="Which of them this process holds, with commas between, counted from 0. Without it, all."
+    )
+    log_format: Literal["text", "json"] = Field(
+        "text", description="How the log is written: lines for people, or a JSON object a line."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="How much is logged. Message text, tokens and secrets never are."
     )
@@ -230,7 +249,7 @@ class Settings(BaseSettings):
     def _expand_home(cls, value: Path | None) -> Path | None:
         return value.expanduser() if value is not None else None
 
-    @field_validator("admin_ids", "training_data", mode="before")
+    @field_validator("admin_ids", "shard_ids", "training_data", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -242,6 +261,12 @@ class Settings(BaseSettings):
                 f"persona_tokens ({self.persona_tokens}) must leave at least 128 of context_tokens "
                 f"({self.context_tokens}) for talk"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _shards_there_are(self) -> Self:
+        if any(not 0 <= shard < self.shard_count for shard in self.shard_ids):
+            raise ValueError(f"shard_ids must be from 0 to {self.shard_count - 1}, since shard_count is so many")
         return self
 
     @property

@@ -37,7 +37,8 @@ _JSON = json.JSONEncoder(ensure_ascii=False)  # json.dumps makes one for each te
 _NEXT_SPEAKER = re.compile(r"Persona [AB]\s*(?::|$)|\s*Reference:")
 
 # How what ends a reply may begin: a quotation mark, or the first letters of another speaker's line.
-_MAY_END = re.compile(r"""["\s,\]}]*(?:(?:Persona [AB]|Reference).*|\b[PR]\w*(?: [AB]?)?)?$""")
+# It looks only where such a run begins: else many brackets would be read once from each of them.
+_MAY_END = re.compile(r"""(?<!["\s,\]}])["\s,\]}]*(?:(?:Persona [AB]|Reference).*|\b[PR]\w*(?: [AB]?)?)?$""")
 
 _CLOSING = re.compile(r'"[\s,\]}]*$')
 

@@ -46,6 +46,7 @@ pytest_plugins = [
     "tests.login_discord",
     "tests.model_fixtures",
     "tests.registry_fixtures",
+    "tests.running_bot",
     "tests.training_fixtures",
     "tests.webhook_discord",
 ]

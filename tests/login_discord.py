@@ -56,6 +56,7 @@ class LoginDiscord:
         self.status = 200
         self.flags = CONTENT_FLAG
         self.refuse_with: int | None = None
+        self.shards: list[list[int]] = []
         self.asked: list[str] = []
         self.sent: list[dict[str, Any]] = []
         self.identified = asyncio.Event()
@@ -68,11 +69,13 @@ class LoginDiscord:
         await socket.send_json({"op": 10, "d": {"heartbeat_interval": 41250}})
         async for frame in socket:
             if frame.json()["op"] == 2:
+                shard = frame.json()["d"].get("shard")
+                self.shards += [shard] if shard is not None else []
                 self.identified.set()
                 if self.refuse_with is not None:
                     await socket.close(code=self.refuse_with)
                     break
-                await socket.send_json({"op": 0, "s": 1, "t": "READY", "d": READY})
+                await socket.send_json({"op": 0, "s": 1, "t": "READY", "d": READY | {"shard": shard}})
                 await socket.send_json({"op": 0, "s": 2, "t": "MESSAGE_CREATE", "d": DIRECT_MESSAGE})
             elif frame.json()["op"] == 1:
                 await socket.send_json({"op": 11})

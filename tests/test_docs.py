@@ -44,3 +44,11 @@ def test_the_errors_are_drawn_as_they_are() -> None:
 def test_links_between_documents_lead_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text()):
         assert (document.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("document", ["PRIVACY.md", "SECURITY.md", "docs/operations.md"])
+def test_what_operators_read_names_commands_that_there_are(document: str) -> None:
+    there = set(re.findall(r"^\| `/([\w -]+)` \|", (ROOT / "docs/commands.md").read_text(), re.MULTILINE))
+    named = re.findall(r"`/([a-z]+(?: [a-z-]+)*)`", (ROOT / document).read_text())
+    addresses = {"healthz", "readyz", "metrics"}
+    assert [name for name in named if name not in there | addresses] == []

@@ -3,6 +3,7 @@
 import pytest
 
 from persona_chat.errors import InputError
+from persona_chat.heard import legible
 from persona_chat.persona import Persona, make_persona, split_facts
 
 
@@ -85,3 +86,34 @@ def test_an_address_that_is_too_long_is_refused_with_the_count() -> None:
     with pytest.raises(InputError, match="has 501 characters; 500"):
         make_persona("Vera", "x", avatar_url=address)
     assert make_persona("Vera", "x", avatar_url=address[:-1]).avatar_url == address[:-1]
+
+
+@pytest.mark.parametrize(
+    ("typed", "kept"),
+    [
+        ("Ve\u202era\u202c", "Vera"),
+        ("\u2066Vera\u2069", "Vera"),
+        ("Ve\u200bra\ufeff\u2060\u00ad", "Vera"),
+        ("Ve\u200d\u200cra", "Vera"),
+        ("V\x00e\x1b[31mra", "Ve[31mra"),
+        ("Z" + "\u0336" * 40 + "o", "Z\u0336\u0336\u0336o"),
+        ("Z" + "\u0336\u200b" * 40, "Z\u0336\u0336\u0336"),
+        ("Vera\U000e0041\U000e0042", "Vera"),
+        ("👩\u200d👩\u200d👧", "👩\u200d👩\u200d👧"),
+        ("👩🏽\u200d🚀", "👩🏽\u200d🚀"),
+        ("🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f",) * 2,
+        ("1\ufe0f\u20e3",) * 2,
+        ("می\u200cخواهم",) * 2,
+        ("क्\u200dष",) * 2,
+        ("Trần Thị Hường",) * 2,
+        ("שָׁלוֹם",) * 2,
+    ],
+)
+def test_what_shows_nothing_or_turns_words_round_is_left_out_and_what_joins_stays(typed: str, kept: str) -> None:
+    persona = make_persona(typed + "!", typed, (typed,), typed)
+    assert (persona.name, persona.about, persona.facts, persona.greeting) == (kept + "!", kept, (kept,), kept)
+    assert legible(legible(typed)) == legible(typed)
+
+
+def test_line_breaks_of_a_persona_stay() -> None:
+    assert make_persona("Vera", "one\r\ntwo\n\nthree").about == "one\ntwo\n\nthree"

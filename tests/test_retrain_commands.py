@@ -19,6 +19,7 @@ from persona_chat.settings import Settings
 from persona_chat.store.jobs import Job, Order, State
 from persona_chat.store.store import Store
 from tests.discord_world import World, echo, make_bot, never_pings, world
+from tests.torture import count, record
 from tests.training_fixtures import Workshop
 
 pytestmark = pytest.mark.timeout(900)
@@ -33,7 +34,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch, make_workshop: Callable[[Settings], W
 @asynccontextmanager
 async def running(store: Store, settings: Settings, engine: ScriptedEngine | None = None) -> AsyncIterator[World]:
     """The bot with its retrainings, in a Discord where the server's owner runs the bot too."""
-    async with world(store, settings, engine, check_errors=False) as here:
+    async with world(store, settings, engine, check_errors=False, settle_timeout=count(20, 300)) as here:
         here.bot.admins.add(here.owner.id)
         async with retraining_in(here.bot):
             yield here
@@ -114,15 +115,17 @@ class Asked(ScriptedEngine):
 
 
 async def test_while_fifty_are_answered_the_swap_loses_nothing_and_nothing_said_is_learned(
-    store: Store, tiny_settings: Settings
+    store: Store, tiny_settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
+    roomy = tiny_settings.model_copy(update={"channel_queue": 1000})
     canary = "zanzibar-canary-4711"
+    at_once = count(12, 167)  # in two channels and three times: 72 and 1,002 messages
     engine = Asked()
-    async with running(store, tiny_settings, engine) as here:
+    async with running(store, roomy, engine) as here:
         asked: dict[int, list[str]] = {here.talk.id: [], here.other.id: []}
 
         def speak() -> None:
-            for number in range(12):
+            for number in range(at_once):
                 for channel, texts in asked.items():
                     texts.append(f"{canary} {number} of {len(texts)}")
                     here.env.backend.create_message(channel, here.guest.id, texts[-1])
@@ -142,13 +145,13 @@ async def test_while_fifty_are_answered_the_swap_loses_nothing_and_nothing_said_
             assert [text.rpartition(" (")[0] for text in answered] == [
                 f"Vera heard: {text}" for text in asked[channel.id]
             ]
-        assert sum(map(len, asked.values())) == 72
+        assert sum(map(len, asked.values())) == 6 * at_once
 
     with store._reading.begin() as connection:
         made_by = list(connection.exec_driver_sql("SELECT adapter FROM replies ORDER BY id").scalars())
-    assert len(made_by) == 72
+    assert len(made_by) == 6 * at_once
     swapped = made_by.index(engine.adapter)
-    assert 24 <= swapped <= 48
+    assert 2 * at_once <= swapped <= 4 * at_once
     assert set(made_by[:swapped]) == {None}
     assert set(made_by[swapped:]) == {engine.adapter}
     assert str(engine.adapter).startswith("retrain-1@")
@@ -158,6 +161,8 @@ async def test_while_fifty_are_answered_the_swap_loses_nothing_and_nothing_said_
     files = [file for folder in given for file in folder.rglob("*") if file.is_file()]
     assert {"held_out.jsonl", "data.json", "yardstick.jsonl", "own.jsonl", "card.json"} <= {file.name for file in files}
     assert [file for file in files if canary.encode() in file.read_bytes()] == []
+    assert canary not in caplog.text
+    record("G2", messages=6 * at_once, files=len(files), canaries=0)
 
 
 async def test_only_those_who_run_the_bot_may(store: Store, tiny_settings: Settings) -> None:

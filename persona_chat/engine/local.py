@@ -13,7 +13,17 @@ from persona_chat.engine import base
 from persona_chat.engine.line import Asked
 from persona_chat.engine.loaded import form_of, load, with_adapter
 from persona_chat.engine.memory import give_back
-from persona_chat.engine.reply import EngineFacts, Follow, Progress, Prompt, Reply, ReplyRequest, Wait, plainly
+from persona_chat.engine.reply import (
+    EngineFacts,
+    EngineState,
+    Follow,
+    Progress,
+    Prompt,
+    Reply,
+    ReplyRequest,
+    Wait,
+    plainly,
+)
 from persona_chat.engine.row import Limits
 from persona_chat.engine.thread import ModelThread
 from persona_chat.engine.tokens import Tokens
@@ -114,6 +124,19 @@ class LocalEngine:
             return await self._run(self._opened().submit(count))
         # Counting does not wait behind replies: Discord wants an answer within 3 s.
         return await asyncio.to_thread(count)
+
+    def state(self) -> EngineState:
+        """Return what there is to do; see ReplyEngine."""
+        thread, loaded = self._thread, self._writer.loaded
+        if thread is None or loaded is None:
+            return EngineState(ready=False)
+        return EngineState(
+            ready=thread.alive and not self._resting,
+            waiting=thread.waiting(),
+            writing=sum(self._writer.served().values()),
+            kept=len(loaded.batch.kept),
+            kept_bytes=loaded.batch.kept.size,
+        )
 
     async def use(self, adapter: Path | None) -> str | None:
         """Serve another adapter from the next reply on; see ReplyEngine. Raises EngineFailed before `start`."""

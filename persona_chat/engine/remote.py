@@ -16,7 +16,17 @@ from persona_chat import notes, template
 from persona_chat.adapters import Adapter, read_adapter
 from persona_chat.engine import base
 from persona_chat.engine.loaded import form_of
-from persona_chat.engine.reply import EngineFacts, Finish, Follow, Prompt, Reply, ReplyRequest, Wait, plainly
+from persona_chat.engine.reply import (
+    EngineFacts,
+    EngineState,
+    Finish,
+    Follow,
+    Prompt,
+    Reply,
+    ReplyRequest,
+    Wait,
+    plainly,
+)
 from persona_chat.engine.server import Piece, Server
 from persona_chat.engine.tokens import Tokens
 from persona_chat.errors import (
@@ -111,6 +121,10 @@ class RemoteEngine:
             return template.check_persona(persona, allowed, counted, form=form_of(self._adapter))
 
         return await asyncio.to_thread(count)
+
+    def state(self) -> EngineState:
+        """Return what there is to do; see ReplyEngine. Which of them the server is writing, it does not say."""
+        return EngineState(ready=self._started and not self._resting, writing=len(self._asking))
 
     async def use(self, adapter: Path | None) -> str | None:
         """Serve another adapter from the next reply on; see ReplyEngine. The server must have loaded it, or load it."""

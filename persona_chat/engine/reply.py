@@ -97,6 +97,17 @@ class EngineFacts:
     why: str  # why this precision
 
 
+@dataclass(frozen=True)
+class EngineState:
+    """What an engine has to do now. `ready`: it could write a reply. `kept_bytes` are what was read before."""
+
+    ready: bool
+    waiting: int = 0
+    writing: int = 0
+    kept: int = 0
+    kept_bytes: int = 0
+
+
 Progress = Callable[[float, str], None]
 """Told how much of a long preparation is done, 0 to 1, and what is being done; from any thread."""
 
@@ -143,6 +154,10 @@ class ReplyEngine(Protocol):
 
     async def check_persona(self, persona: Persona) -> int:
         """Return the persona's size in tokens; raise PersonaTooLong when it does not fit alone."""
+        ...
+
+    def state(self) -> EngineState:
+        """Return what there is to do. At once, from the event loop; figures may be a step behind."""
         ...
 
     async def use(self, adapter: Path | None) -> str | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from persona_chat import notes, template
 from persona_chat.adapters import read_adapter
-from persona_chat.engine.reply import EngineFacts, Finish, Follow, Prompt, Reply, ReplyRequest
+from persona_chat.engine.reply import EngineFacts, EngineState, Finish, Follow, Prompt, Reply, ReplyRequest
 from persona_chat.errors import EngineFailed, EngineResting, ReplyTimeout
 from persona_chat.persona import Persona
 
@@ -80,6 +80,10 @@ class ScriptedEngine:
     async def check_persona(self, persona: Persona) -> int:
         """Return the persona's size in words; raise PersonaTooLong over the limit."""
         return template.check_persona(persona, self._persona_tokens, _words)
+
+    def state(self) -> EngineState:
+        """Whether it answers; nobody waits."""
+        return EngineState(ready=not (self._resting or self._closing.is_set()))
 
     async def use(self, adapter: Path | None) -> str | None:
         """Check the folder, and say from now on that it writes the replies."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, update
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import SQLAlchemyError
 
 from persona_chat.dialogue import Dialogue
 from persona_chat.heard import Heard
@@ -65,6 +66,15 @@ class Store:
         self.people = People(self._reading.begin, self._writing, insert, self._scrub)
         self.seating = Seating(self._reading.begin, self._writing, insert, self._statements, self.library)
         self.guests = GuestBook(self._reading.begin, self._writing, insert)
+
+    def answers_now(self) -> bool:
+        """Whether the database can be read."""
+        try:
+            with self._reading.begin() as connection:
+                connection.exec_driver_sql("SELECT 1 FROM personas WHERE 1 = 0")
+        except SQLAlchemyError:
+            return False
+        return True
 
     def talk(self, place: Place, limit: int, guest_id: int | None = None) -> tuple[Seated | None, Dialogue]:
         """Return who talks in this place to this person, and the newest whole exchanges in at most `limit` turns.

@@ -18,6 +18,8 @@ from persona_chat.word_filter import Filtering, Side
 from tests.discord_world import World, fill, never_pings, told, world
 from tests.test_people import rows
 
+pytestmark = pytest.mark.both_databases
+
 VERA = Persona("Vera", "I keep a lighthouse.", ("I have a parrot.",))
 WORD = "quibblefruit"
 

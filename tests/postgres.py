@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the tests' own, and the address of a new database for each test, there or in an SQLite file."""
+"""A PostgreSQL server of the tests' own, and a new database for each test, there or in an SQLite file."""
 
 import os
 import shutil
@@ -16,6 +16,7 @@ from persona_chat.store.database import default_url
 from persona_chat.store.schema import upgrade
 
 BOTH = "both_databases"
+SQLITE_ONLY = "sqlite_only"
 ALL_TABLES = "all_tables"
 
 CONF = """
@@ -68,12 +69,16 @@ class Postgres:
         self._admin.dispose()
 
 
-def rows_of(url: str, sql: str, **values: object) -> list[tuple[object, ...]]:
-    """Run one statement past the store and commit it; return its rows, if it has any."""
+def on_sqlite(url: str) -> bool:
+    return url.startswith("sqlite")
+
+
+def rows_of(url: str, *statements: str, **values: object) -> list[tuple[object, ...]]:
+    """Run statements past the store and commit them; return the rows of those that have any."""
     engine = create_engine(url)
     with engine.begin() as connection:
-        result = connection.execute(text(sql), values)
-        found = [tuple(row) for row in result] if result.returns_rows else []
+        results = [connection.execute(text(sql), values) for sql in statements]
+        found = [tuple(row) for result in results if result.returns_rows for row in result]
     engine.dispose()
     return found
 
@@ -117,7 +122,8 @@ def postgres() -> Iterator[Postgres]:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Whoever has the mark runs on both databases; the others on SQLite."""
-    if metafunc.definition.get_closest_marker(BOTH):
+    marked = metafunc.definition.get_closest_marker
+    if marked(BOTH) and not marked(SQLITE_ONLY):
         for fixture in ("database_url", "empty_database_url"):
             if fixture in metafunc.fixturenames:
                 metafunc.parametrize(fixture, ["sqlite", "postgres"], indirect=True)

@@ -38,7 +38,8 @@ revision = "next"
 down_revision = "{HEAD}"
 
 def upgrade():
-    with op.batch_alter_table("messages", recreate="always") as messages:
+    recreate = "always" if op.get_bind().dialect.name == "sqlite" else "never"
+    with op.batch_alter_table("messages", recreate=recreate) as messages:
         messages.add_column(sa.Column("language", sa.Text(), nullable=True))
     if os.environ.get("DIE_IN_MIGRATION"):
         os.kill(os.getpid(), signal.SIGKILL)

@@ -240,3 +240,12 @@ def test_no_text_is_in_the_errors_of_a_broken_database(store, database_url):
     with pytest.raises(SQLAlchemyError) as setting:
         put(store, Persona(canary, canary, (canary,), canary))
     assert canary not in f"{claiming.value!r} {claiming.value} {setting.value!r} {setting.value}"
+
+
+@pytest.mark.parametrize("odd", ["a\0b", "\0", "half \ud83d of it", "\udc00"])
+def test_what_no_database_can_keep_is_left_out_and_the_rest_stays(store, odd):
+    revision = put(store, Persona(f"Vera{odd}", odd, (odd,), odd))
+    assert store.claim(replace(heard(1, f"so {odd}"), speaker_name=f"G{odd}"))
+    store.save_reply(1, revision, f"well {odd}", None, {"note": odd})
+    kept = odd.replace("\0", "").encode("utf-8", "replace").decode()
+    assert history(store, 2) == (Turn(Speaker.A, f"so {kept}", f"G{kept}"), Turn(Speaker.B, f"well {kept}"))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from persona_chat.settings import Settings, load_settings
-from persona_chat.store.database import default_url, open_database
+from persona_chat.store.database import open_database
 from persona_chat.store.schema import upgrade
 from persona_chat.store.store import Store
 
@@ -32,11 +32,10 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def store(settings: Settings) -> Iterator[Store]:
-    """A store on a new SQLite file with all tables."""
-    url = default_url(settings.data_dir)
-    upgrade(url)
-    store = Store(open_database(url))
+def store(database_url: str) -> Iterator[Store]:
+    """A store with all tables: on a new SQLite file, and where a test has the mark, on PostgreSQL once more."""
+    upgrade(database_url)
+    store = Store(open_database(database_url))
     yield store
     store.close()
 
@@ -45,6 +44,7 @@ pytest_plugins = [
     "tests.demo_page",
     "tests.login_discord",
     "tests.model_fixtures",
+    "tests.postgres",
     "tests.registry_fixtures",
     "tests.running_bot",
     "tests.training_fixtures",

@@ -1,10 +1,7 @@
-"""What people think of replies, on a real SQLite file: one verdict a person and version, counted, and forgotten."""
+"""What people think of replies, on real databases: one verdict a person and version, counted, and forgotten."""
 
 import json
-import sqlite3
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -12,20 +9,17 @@ from persona_chat.errors import InputError
 from persona_chat.feedback import Feedback, share
 from persona_chat.privacy import Privacy
 from persona_chat.settings import Settings
-from persona_chat.store.database import DATABASE
 from persona_chat.store.feedback import Mine, Tally, Thumb
 from persona_chat.store.store import Store
+from tests.postgres import rows_of
 from tests.test_cli import persona_chat
 from tests.test_people import CANARY, GUS, OLIVE, chat_of, files_with, place, rows, say, seat_vera
 from tests.test_retention import age
 
+pytestmark = pytest.mark.both_databases
+
 UP, DOWN = Thumb.UP, Thumb.DOWN
 THIRD = 70_000_003
-
-
-@pytest.fixture
-def file(settings: Settings) -> Path:
-    return settings.data_dir / DATABASE
 
 
 @pytest.fixture
@@ -42,10 +36,8 @@ def opened(store: Store, settings: Settings) -> tuple[Feedback, Privacy]:
     return Feedback(store, privacy.opted_out), privacy
 
 
-def count(file: Path) -> int:
-    with closing(sqlite3.connect(file)) as connection:
-        (number,) = connection.execute("SELECT count(*) FROM feedback").fetchone()
-    return int(number)
+def count(url: str) -> int:
+    return len(rows_of(url, "SELECT 1 FROM feedback"))
 
 
 async def test_of_a_persons_verdicts_on_a_version_the_newest_counts(talked: Store, settings: Settings) -> None:
@@ -62,7 +54,7 @@ async def test_of_a_persons_verdicts_on_a_version_the_newest_counts(talked: Stor
 
 
 async def test_a_verdict_that_is_taken_back_leaves_the_suggestion_and_nothing_else(
-    talked: Store, settings: Settings, file: Path
+    talked: Store, settings: Settings, database_url: str
 ) -> None:
     feedback, _ = opened(talked, settings)
     await feedback.judge(1, 1, GUS, UP)
@@ -71,17 +63,17 @@ async def test_a_verdict_that_is_taken_back_leaves_the_suggestion_and_nothing_el
     await feedback.judge(2, 2, GUS, UP)
     await feedback.judge(1, 2, OLIVE, UP)
     await feedback.take_back(1, GUS, DOWN)
-    assert count(file) == 4
+    assert count(database_url) == 4
     await feedback.take_back(1, GUS, UP)
     await feedback.take_back(1, GUS, UP)
     assert (await feedback.of(1, GUS)).mine == Mine(None, "Good morning!")
     assert (await feedback.of(2, GUS)).mine == Mine(UP)
     assert (await feedback.of(1, OLIVE)).mine == Mine(UP)
-    assert count(file) == 3
+    assert count(database_url) == 3
     await feedback.suggest(1, 2, GUS, " ")
     await feedback.judge(2, 2, GUS, None)
     await feedback.judge(1, 2, OLIVE, None)
-    assert count(file) == 0, "a row that says nothing is none"
+    assert count(database_url) == 0, "a row that says nothing is none"
 
 
 async def test_a_suggestion_changes_no_reply_and_of_two_the_newer_counts(talked: Store, settings: Settings) -> None:
@@ -97,7 +89,7 @@ async def test_a_suggestion_changes_no_reply_and_of_two_the_newer_counts(talked:
     assert await feedback.tallies() == (Tally(None, 0, 0, 0, 2),)
 
 
-async def test_what_cannot_be_judged_is_said(talked: Store, settings: Settings, file: Path) -> None:
+async def test_what_cannot_be_judged_is_said(talked: Store, settings: Settings, database_url: str) -> None:
     feedback, privacy = opened(talked, settings)
     talked.answers.add(1, 1, "As a person would say it.", None, {"edited_by": GUS})
     await privacy.opt_out(OLIVE)
@@ -115,7 +107,7 @@ async def test_what_cannot_be_judged_is_said(talked: Store, settings: Settings, 
     with pytest.raises(InputError, match="2,001 characters; 2,000 are allowed"):
         await feedback.suggest(1, 1, THIRD, "x" * 2001)
     await feedback.suggest(1, 1, THIRD, "x" * 1999 + "\ud800")
-    assert count(file) == 1
+    assert count(database_url) == 1
 
 
 def test_counts_are_by_the_adapter_that_wrote_it_and_a_share_needs_ten_verdicts(store: Store) -> None:
@@ -139,37 +131,39 @@ def test_the_interval_is_wilsons() -> None:
     assert share(Tally(None, 9, 9, 0, 0)) is None
 
 
-async def test_feedback_goes_with_a_reply_that_is_deleted(talked: Store, settings: Settings, file: Path) -> None:
+async def test_feedback_goes_with_a_reply_that_is_deleted(talked: Store, settings: Settings, database_url: str) -> None:
     feedback, _ = opened(talked, settings)
     await feedback.suggest(1, 1, OLIVE, CANARY)
     await feedback.judge(1, 2, GUS, UP)
     await feedback.judge(2, 2, GUS, UP)
     talked.answers.delete([1])
-    assert CANARY not in rows(file)
-    assert count(file) == 1
+    assert CANARY not in rows(database_url)
+    assert count(database_url) == 1
     assert not talked.feedback.judge(1, 1, GUS, UP)
 
 
-async def test_feedback_goes_with_a_reply_that_is_too_old(talked: Store, settings: Settings, file: Path) -> None:
+async def test_feedback_goes_with_a_reply_that_is_too_old(talked: Store, settings: Settings, database_url: str) -> None:
     feedback, privacy = opened(talked, settings)
     await feedback.suggest(1, 1, OLIVE, CANARY)
     await feedback.judge(2, 2, GUS, UP)
-    age(file, {1: 31})
+    age(database_url, {1: 31})
     await privacy.sweep()
     assert files_with(settings.data_dir, CANARY) == []
-    assert count(file) == 1
+    assert count(database_url) == 1
 
 
-async def test_feedback_on_an_edit_goes_with_whoever_wrote_it(talked: Store, settings: Settings, file: Path) -> None:
+async def test_feedback_on_an_edit_goes_with_whoever_wrote_it(
+    talked: Store, settings: Settings, database_url: str
+) -> None:
     _, privacy = opened(talked, settings)
     talked.answers.add(2, 1, "As I would say it.", None, {"edited_by": GUS})
     assert talked.feedback.judge(2, 3, OLIVE, UP)
     await privacy.forget(GUS)
-    assert count(file) == 0
+    assert count(database_url) == 0
 
 
 async def test_forgetting_a_person_leaves_no_trace_of_what_they_thought(
-    talked: Store, settings: Settings, file: Path, caplog: pytest.LogCaptureFixture
+    talked: Store, settings: Settings, database_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG")
     feedback, privacy = opened(talked, settings)
@@ -177,26 +171,26 @@ async def test_forgetting_a_person_leaves_no_trace_of_what_they_thought(
     await feedback.judge(1, 1, GUS, DOWN)
     await feedback.suggest(1, 1, OLIVE, f"Olive's {CANARY}")  # of a reply that goes with Gus's message
     await feedback.judge(2, 2, OLIVE, UP)
-    assert files_with(settings.data_dir, CANARY)
+    assert CANARY in rows(database_url)
     assert (await privacy.about(GUS)).held.feedback == 2
 
     forgotten = await privacy.forget(GUS)
 
     assert (forgotten.held.feedback, forgotten.scrubbed) == (2, True)
-    assert CANARY not in rows(file)
-    assert str(GUS) not in rows(file)
+    assert CANARY not in rows(database_url)
+    assert str(GUS) not in rows(database_url)
     assert files_with(settings.data_dir, CANARY) == []
     assert CANARY not in caplog.text
     assert (await feedback.of(2, OLIVE)).mine == Mine(UP), "what others thought of others' replies stays"
     assert (await privacy.forget(GUS)).held.feedback == 0
 
 
-async def test_who_only_judged_is_forgotten_too(talked: Store, settings: Settings, file: Path) -> None:
+async def test_who_only_judged_is_forgotten_too(talked: Store, settings: Settings, database_url: str) -> None:
     feedback, privacy = opened(talked, settings)
     await feedback.suggest(1, 1, THIRD, CANARY)
     assert (await privacy.about(THIRD)).held
     assert (await privacy.forget(THIRD)).scrubbed
-    assert str(THIRD) not in rows(file)
+    assert str(THIRD) not in rows(database_url)
     assert files_with(settings.data_dir, CANARY) == []
 
 
@@ -215,6 +209,7 @@ async def test_an_export_holds_a_persons_feedback_and_nobody_elses(talked: Store
     assert "Olive's own" not in json.dumps(data)
 
 
+@pytest.mark.sqlite_only
 async def test_the_shell_counts_too(talked: Store, settings: Settings) -> None:
     feedback, _ = opened(talked, settings)
     at = ("--data-dir", settings.data_dir)

@@ -1,7 +1,6 @@
 """Feedback in Discord, through the real discord.py against simcord: reactions, the menu of a reply, and `/feedback`."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import discord
@@ -13,17 +12,11 @@ from bot.portrait import EMBED_CHARACTERS
 from persona_chat.engine.scripted import ScriptedEngine
 from persona_chat.feedback import SUGGESTION_CHARACTERS
 from persona_chat.settings import Settings
-from persona_chat.store.database import DATABASE
 from persona_chat.store.feedback import Suggestion, Tally
 from persona_chat.store.store import Store
 from tests.discord_world import World, fill, make_bot, never_pings, told, world
 from tests.test_people import CANARY, files_with, rows
 from tests.test_replies import VERA, last, numbered
-
-
-@pytest.fixture
-def file(settings: Settings) -> Path:
-    return settings.data_dir / DATABASE
 
 
 async def answered(here: World) -> discord.Message:
@@ -258,7 +251,7 @@ def test_the_longest_suggestion_fits_a_page() -> None:
     assert "b" * SUGGESTION_CHARACTERS in suggestion_line(plain), "whole, where nothing in it is formatted"
 
 
-async def test_privacy_shows_exports_and_forgets_it(store: Store, settings: Settings, file: Path) -> None:
+async def test_privacy_shows_exports_and_forgets_it(store: Store, settings: Settings, database_url: str) -> None:
     async with world(store, settings, numbered()) as here:
         reply = await answered(here)
         other = here.guild.add_member(here.env.create_user("other"))
@@ -272,20 +265,20 @@ async def test_privacy_shows_exports_and_forgets_it(store: Store, settings: Sett
         (asked,) = told(await other.slash(here.talk, "privacy forget"))
         (done,) = told(await other.click(asked, label="Delete my data"))
         assert done.content.startswith("Deleted: feedback on 1 reply.")
-        assert CANARY not in rows(file)
-        assert str(other.id) not in rows(file)
+        assert CANARY not in rows(database_url)
+        assert str(other.id) not in rows(database_url)
         assert files_with(settings.data_dir, CANARY) == []
         assert here.said(here.talk) == ["Hello -> 1"]
 
 
-async def test_it_goes_with_a_reply_that_is_taken_away(store: Store, settings: Settings, file: Path) -> None:
+async def test_it_goes_with_a_reply_that_is_taken_away(store: Store, settings: Settings, database_url: str) -> None:
     async with world(store, settings, numbered()) as here:
         reply = await answered(here)
         other = here.guild.add_member(here.env.create_user("other"))
         menu = await menu_of(here, other)
         await fill(other, await other.click(await menu_of(here, other), label="Should have said …"), CANARY)
         await here.guest.react(reply, "❌")
-        assert CANARY not in rows(file)
+        assert CANARY not in rows(database_url)
         (line,) = told(await other.click(menu, label="👍"))
         assert "no reply of mine that I remember" in line.content
         here.env._errors_acknowledged = here.env.error_cursor

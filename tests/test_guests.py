@@ -13,6 +13,8 @@ from persona_chat.store.store import Store
 from persona_chat.word_filter import Filtering, Side
 from tests.discord_world import World, told, world
 
+pytestmark = pytest.mark.both_databases
+
 VERA = Persona("Vera", "I keep a lighthouse.")
 NEMO = Persona("Nemo", "I am a captain.", greeting="Ahoy!")
 ANN = Persona("Ann Lee", "I am a baker.")

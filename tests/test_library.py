@@ -10,6 +10,8 @@ from persona_chat.persona import Persona
 from persona_chat.place import Place, Scope, Spot
 from persona_chat.store.store import Store
 
+pytestmark = pytest.mark.both_databases
+
 DAVID = Persona("David", "A gardener.", ("I have two dogs.",), "Good morning!")
 VERA = Persona("Vera", "", ("I sail.",))
 HERE, THERE, GUS, OLIVE = Spot(Scope.SERVER, 5), Spot(Scope.SERVER, 6), 7, 8

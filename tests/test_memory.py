@@ -27,6 +27,8 @@ from tests.discord_world import World, fill, told, world
 from tests.test_bursts import say
 from tests.test_chat import PLACE, TALK, VERA, Sent, heard, make_chat
 
+pytestmark = pytest.mark.both_databases
+
 DOG = "I have a dog called Rex."
 
 

@@ -2,17 +2,19 @@
 
 import json
 import shutil
-import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, text
 
 from persona_chat.persona import Persona
 from persona_chat.place import Place, Scope, Spot
 from persona_chat.store import schema
-from persona_chat.store.database import DATABASE, default_url, open_database
+from persona_chat.store.database import open_database
 from persona_chat.store.store import Store
+
+pytestmark = pytest.mark.both_databases
 
 SERVER, OTHER_SERVER, GUS = 50, 60, 7
 SINCE = "2026-11-01 12:00:00.000000"
@@ -36,10 +38,48 @@ SAID = [(100, 1), (100, 3), (100, 2), (101, 4), (103, 3), (200, 1), (200, 2), (3
 """Channels of answered messages, and the words that answered."""
 
 
+def fill(url: str) -> None:
+    personas = [
+        {"id": row, "name": name, "about": about, "facts": json.dumps([f"I am number {row}."]), "at": SINCE}
+        for row, (name, about) in WORDS.items()
+    ]
+    channels = [
+        {"id": channel, "guild": guild, "persona": row, "at": SINCE} for channel, (guild, row) in CHANNELS.items()
+    ]
+    said = [
+        {"id": id_, "message": 1000 + id_, "channel": channel, "gus": GUS, "persona": row, "at": SINCE}
+        | {"question": f"question {id_}", "answer": f"answer {id_}"}
+        for id_, (channel, row) in enumerate(SAID, 1)
+    ]
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        for sql, rows in (
+            (
+                "INSERT INTO personas (id, name, about, facts, created_at) VALUES (:id, :name, :about, :facts, :at)",
+                personas,
+            ),
+            (
+                "INSERT INTO channels (id, guild_id, persona_id, updated_at) VALUES (:id, :guild, :persona, :at)",
+                channels,
+            ),
+            (
+                "INSERT INTO messages (id, message_id, channel_id, speaker_id, speaker_name, text, state, claimed_at) "
+                "VALUES (:id, :message, :channel, :gus, 'Gus', :question, 'answered', :at)",
+                said,
+            ),
+            (
+                "INSERT INTO replies (message_id, persona_id, text, created_at) VALUES (:id, :persona, :answer, :at)",
+                said,
+            ),
+        ):
+            connection.execute(text(sql), rows)
+    engine.dispose()
+
+
 @pytest.fixture
-def upgraded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+def upgraded(empty_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     """A database of the third revision, with what WORDS, CHANNELS and SAID hold, brought up to date."""
-    url = default_url(tmp_path / "data")
+    url = empty_database_url
     earlier = tmp_path / "earlier" / "migrations"
     shutil.copytree(
         schema.migrations_folder(), earlier, ignore=shutil.ignore_patterns("__pycache__", "000[4-9]*", "00[1-9]*")
@@ -47,27 +87,11 @@ def upgraded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     with monkeypatch.context() as patched:
         patched.setattr(schema, "migrations_folder", lambda: earlier)
         assert schema.upgrade(url).after == "0003"
-    with closing(sqlite3.connect(tmp_path / "data" / DATABASE)) as connection, connection:
-        connection.executemany(
-            "INSERT INTO personas (id, name, about, facts, created_at) VALUES (?, ?, ?, ?, ?)",
-            [(row, name, about, json.dumps([f"I am number {row}."]), SINCE) for row, (name, about) in WORDS.items()],
-        )
-        connection.executemany(
-            "INSERT INTO channels (id, guild_id, persona_id, updated_at) VALUES (?, ?, ?, ?)",
-            [(channel, *rest, SINCE) for channel, rest in CHANNELS.items()],
-        )
-        for number, (channel, row) in enumerate(SAID, 1):
-            connection.execute(
-                "INSERT INTO messages (id, message_id, channel_id, speaker_id, speaker_name, text, state, claimed_at) "
-                "VALUES (?, ?, ?, ?, 'Gus', ?, 'answered', ?)",
-                (number, 1000 + number, channel, GUS, f"question {number}", SINCE),
-            )
-            connection.execute(
-                "INSERT INTO replies (message_id, persona_id, text, created_at) VALUES (?, ?, ?, ?)",
-                (number, row, f"answer {number}", SINCE),
-            )
+    fill(url)
     schema.upgrade(url)
-    return Store(open_database(url))
+    store = Store(open_database(url))
+    yield store
+    store.close()
 
 
 def talk(store: Store, channel_id: int, guild_id: int | None = SERVER) -> tuple[Persona | None, list[str]]:

@@ -1,4 +1,4 @@
-"""What is kept of people on a real SQLite file: counted, taken along, and forgotten without a trace."""
+"""What is kept of people on real databases: counted, taken along, and forgotten without a trace."""
 
 import asyncio
 import json
@@ -29,6 +29,10 @@ from persona_chat.store.holdings import Held
 from persona_chat.store.jobs import Order, State
 from persona_chat.store.store import Store
 from persona_chat.store.tables import Base
+from tests.postgres import on_sqlite, rows_of
+
+pytestmark = pytest.mark.both_databases
+
 
 # With fewer digits they would now and then be found in the microseconds of a time.
 GUS, OLIVE, SERVER, CHANNEL = 70_000_001, 70_000_002, 50, 100
@@ -60,19 +64,13 @@ def chat_of(store: Store, settings: Settings, engine: ScriptedEngine | None = No
     return chat, Privacy(store, chat, settings.retention_days)
 
 
-def rows(file: Path) -> str:
+def rows(url: str) -> str:
     """Every value of every table."""
-    with closing(sqlite3.connect(file)) as connection:
-        return repr([connection.execute(f"SELECT * FROM {table}").fetchall() for table in Base.metadata.tables])
+    return repr(rows_of(url, *(f"SELECT * FROM {table}" for table in Base.metadata.tables)))
 
 
 def files_with(folder: Path, word: str) -> list[str]:
     return [path.name for path in folder.rglob("*") if path.is_file() and word.encode() in path.read_bytes()]
-
-
-@pytest.fixture
-def file(settings: Settings) -> Path:
-    return settings.data_dir / DATABASE
 
 
 @pytest.fixture
@@ -92,7 +90,7 @@ def lived(store: Store) -> Store:
 
 
 async def test_forgetting_leaves_no_word_in_any_table_file_or_log(
-    lived: Store, settings: Settings, file: Path, caplog: pytest.LogCaptureFixture
+    lived: Store, settings: Settings, database_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG")
     picture = f"https://{CANARY}.example/bird.png"
@@ -100,7 +98,8 @@ async def test_forgetting_leaves_no_word_in_any_table_file_or_log(
     kept = lived.library.create(Spot(Scope.ME, GUS), own, GUS)
     lived.library.edit(kept.id, Persona(f"{CANARY}bird", f"I was a {CANARY}."), GUS)
     lived.seating.seat(Spot(Scope.ME, GUS), kept.id, GUS)
-    assert files_with(settings.data_dir, CANARY)
+    if on_sqlite(database_url):
+        assert files_with(settings.data_dir, CANARY)
     _, privacy = chat_of(lived, settings)
     before = await privacy.about(GUS)
 
@@ -110,13 +109,14 @@ async def test_forgetting_leaves_no_word_in_any_table_file_or_log(
     assert (forgotten.held.messages, forgotten.held.replies, forgotten.held.channels) == (150, 300, 1)
     assert (forgotten.held.personas, forgotten.held.unanswered) == (1, 0)
     assert forgotten.held.messages == before.held.messages
-    assert CANARY not in rows(file)
-    assert f"name of {GUS}" not in rows(file)
-    assert str(GUS) not in rows(file)
+    assert CANARY not in rows(database_url)
+    assert f"name of {GUS}" not in rows(database_url)
+    assert str(GUS) not in rows(database_url)
     assert files_with(settings.data_dir, CANARY) == []
     assert files_with(settings.data_dir, f"name of {GUS}") == []
     assert CANARY not in caplog.text
-    assert file.with_name(f"{file.name}-wal").stat().st_size == 0
+    if on_sqlite(database_url):
+        assert (settings.data_dir / f"{DATABASE}-wal").stat().st_size == 0
 
 
 async def test_what_others_said_stays_as_it_was(lived: Store, settings: Settings) -> None:
@@ -169,7 +169,7 @@ async def test_a_persona_that_answered_others_is_gone_without_its_words(store: S
 
 
 async def test_a_persons_id_is_taken_from_what_they_did_for_others(
-    store: Store, settings: Settings, file: Path
+    store: Store, settings: Settings, database_url: str
 ) -> None:
     revision = seat_vera(store)
     store.library.create(Spot(Scope.SERVER, SERVER), Persona("Nemo", "A captain."), GUS)
@@ -185,7 +185,7 @@ async def test_a_persons_id_is_taken_from_what_they_did_for_others(
 
     assert (await privacy.forget(GUS)).held.edits == 1
 
-    assert str(GUS) not in rows(file)
+    assert str(GUS) not in rows(database_url)
     assert store.library.named(Spot(Scope.SERVER, SERVER), "Nemo") is not None, "its words are the server's"
     answer = store.answers.find(1)
     assert answer is not None
@@ -281,7 +281,7 @@ def answering(chat: Chat, heard: Heard, delivered: list[str]) -> asyncio.Task[No
 
 
 async def test_forgetting_ends_replies_that_are_being_written_or_wait(
-    store: Store, settings: Settings, file: Path
+    store: Store, settings: Settings, database_url: str
 ) -> None:
     seat_vera(store)
     engine = Waiting()
@@ -296,14 +296,14 @@ async def test_forgetting_ends_replies_that_are_being_written_or_wait(
     await theirs
     assert delivered == ["You say Hello"]
     assert forgotten.held.unanswered == 1
-    assert str(GUS) not in rows(file)
+    assert str(GUS) not in rows(database_url)
     assert files_with(settings.data_dir, CANARY) == []
     assert not store.claim(Heard(1, place(), "Gus", "once more")), "it was claimed"
 
 
 @pytest.mark.parametrize("verb", ["claim", "save_reply", "mark_sent"])
 async def test_forgetting_waits_for_what_is_just_being_kept(
-    store: Store, settings: Settings, file: Path, monkeypatch: pytest.MonkeyPatch, verb: str
+    store: Store, settings: Settings, database_url: str, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:
     seat_vera(store)
     chat, privacy = chat_of(store, settings)
@@ -320,8 +320,8 @@ async def test_forgetting_waits_for_what_is_just_being_kept(
     await begun.wait()
     await privacy.forget(GUS)
     await asyncio.gather(task, return_exceptions=True)
-    assert CANARY not in rows(file)
-    assert str(GUS) not in rows(file)
+    assert CANARY not in rows(database_url)
+    assert str(GUS) not in rows(database_url)
     assert files_with(settings.data_dir, CANARY) == []
 
 
@@ -341,22 +341,23 @@ async def test_who_opted_out_is_known_after_a_restart_and_after_forgetting(store
     assert store.people.opted_out() == frozenset()
 
 
+@pytest.mark.sqlite_only
 async def test_a_file_that_cannot_be_written_anew_is_so_with_the_next_sweep(
     lived: Store,
     settings: Settings,
-    file: Path,
+    database_url: str,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     _, privacy = chat_of(lived, settings)
     monkeypatch.setitem(PRAGMAS, "busy_timeout", "100")  # instead of five seconds
     lived._engine.dispose()
-    with closing(sqlite3.connect(file)) as other:
+    with closing(sqlite3.connect(settings.data_dir / DATABASE)) as other:
         other.execute("BEGIN")
         other.execute("SELECT count(*) FROM messages").fetchone()  # a reader keeps the log from being emptied
         with_reader = await privacy.forget(GUS)
     assert not with_reader.scrubbed
-    assert CANARY not in rows(file)
+    assert CANARY not in rows(database_url)
     await privacy.sweep()
     assert files_with(settings.data_dir, CANARY) == []
     assert CANARY not in caplog.text

@@ -9,18 +9,12 @@ import pytest
 from persona_chat.persona import Persona
 from persona_chat.place import Place, Scope
 from persona_chat.settings import Settings, load_settings
-from persona_chat.store.database import DATABASE
 from persona_chat.store.store import Store
 from tests.discord_world import World, fill, never_pings, told, world
 from tests.test_draft import speaking
 from tests.test_people import CANARY, files_with, rows
 
 VERA = Persona("Vera", "I keep a lighthouse.", ("I have a parrot.",))
-
-
-@pytest.fixture
-def file(settings: Settings) -> Path:
-    return settings.data_dir / DATABASE
 
 
 async def talked(here: World) -> None:
@@ -88,7 +82,7 @@ async def test_an_export_that_is_too_large_says_so(
 
 
 async def test_forget_asks_first_then_deletes_every_word_and_says_how_many(
-    store: Store, settings: Settings, file: Path, caplog: pytest.LogCaptureFixture
+    store: Store, settings: Settings, database_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG", "persona_chat")
     caplog.set_level("DEBUG", "bot")
@@ -101,15 +95,15 @@ async def test_forget_asks_first_then_deletes_every_word_and_says_how_many(
         assert asked.content == f"Delete {counts}? That cannot be undone."
         (kept,) = told(await here.guest.click(asked, label="Keep"))
         assert kept.content == "Everything stays as it is."
-        assert CANARY in rows(file)
+        assert CANARY in rows(database_url)
 
         (asked,) = told(await here.guest.slash(here.talk, "privacy forget"))
         (done,) = told(await here.guest.click(asked, label="Delete my data"))
         assert done.ephemeral
         assert done.content.startswith(f"Deleted: {counts}.\n")
         assert "messages in Discord itself" in done.content
-        assert CANARY not in rows(file)
-        assert str(here.guest.id) not in rows(file)
+        assert CANARY not in rows(database_url)
+        assert str(here.guest.id) not in rows(database_url)
         assert files_with(settings.data_dir, CANARY) == []
         assert CANARY not in "\n".join(record.getMessage() for record in caplog.records if "simcord" not in record.name)
         await here.owner.send(here.talk, "Who else is here?")
@@ -127,7 +121,7 @@ async def test_a_forgotten_message_that_discord_replays_is_not_answered_again(st
         assert len(here.said(here.talk)) == said
 
 
-async def test_forgetting_in_the_middle_of_a_reply_ends_it(store: Store, settings: Settings, file: Path) -> None:
+async def test_forgetting_in_the_middle_of_a_reply_ends_it(store: Store, settings: Settings, database_url: str) -> None:
     async with speaking(store, settings, 0.1) as (here, engine):
         await here.guest.send(here.talk, f"A long one about a {CANARY}")
         await words_come(here)
@@ -138,11 +132,11 @@ async def test_forgetting_in_the_middle_of_a_reply_ends_it(store: Store, setting
         assert len(engine.cancelled) == 1
         assert here.said(here.talk) == [], "what was shown of it is gone too"
         assert "the ids of 1 message without words" in done.content
-        assert CANARY not in rows(file)
+        assert CANARY not in rows(database_url)
         assert files_with(settings.data_dir, CANARY) == []
 
 
-async def test_who_opted_out_is_neither_kept_nor_answered(store: Store, settings: Settings, file: Path) -> None:
+async def test_who_opted_out_is_neither_kept_nor_answered(store: Store, settings: Settings, database_url: str) -> None:
     async with world(store, settings) as here:
         await here.seat(VERA)
         (line,) = told(await here.guest.slash(here.talk, "privacy opt-out"))
@@ -153,7 +147,7 @@ async def test_who_opted_out_is_neither_kept_nor_answered(store: Store, settings
         await here.guest.send(here.talk, f"{me} a {CANARY}?")
         await here.guest.edit(sent, f"Another {CANARY}")
         assert here.said(here.talk) == []
-        assert CANARY not in rows(file)
+        assert CANARY not in rows(database_url)
         await here.owner.send(here.talk, "I am still here")
         assert here.said(here.talk) == ["Vera heard: I am still here (1)"]
         (shown,) = told(await here.guest.slash(here.talk, "persona show"))
@@ -166,33 +160,33 @@ async def test_who_opted_out_is_neither_kept_nor_answered(store: Store, settings
 
 
 async def test_what_was_kept_before_opting_out_stays_until_it_is_deleted(
-    store: Store, settings: Settings, file: Path
+    store: Store, settings: Settings, database_url: str
 ) -> None:
     async with world(store, settings) as here:
         await talked(here)
         mine = next(message for message in here.talk.history() if message.content == f"A yellow {CANARY}")
         (line,) = told(await here.guest.slash(here.talk, "privacy opt-out"))
         assert "stays: 2 messages in 1 channel" in line.content
-        assert CANARY in rows(file)
+        assert CANARY in rows(database_url)
         await here.guest.edit(mine, "An edit that is not kept")
-        assert "An edit" not in rows(file)
+        assert "An edit" not in rows(database_url)
         (done,) = told(await here.guest.click(line, label="Delete my data"))
         assert done.content.startswith("Deleted: 2 messages")
-        assert CANARY not in rows(file)
+        assert CANARY not in rows(database_url)
         assert here.bot.privacy.opted_out(here.guest.id)
 
 
-async def test_opting_out_ends_replies_under_way(store: Store, settings: Settings, file: Path) -> None:
+async def test_opting_out_ends_replies_under_way(store: Store, settings: Settings, database_url: str) -> None:
     async with speaking(store, settings, 0.1) as (here, engine):
         await here.guest.send(here.talk, f"A long one about a {CANARY}")
         await words_come(here)
         await here.bot.privacy.opt_out(here.guest.id)
         await here.bot.settled(5)
         assert len(engine.cancelled) == 1
-        assert CANARY not in rows(file)
+        assert CANARY not in rows(database_url)
 
 
-async def test_it_all_works_in_direct_messages(store: Store, settings: Settings, file: Path) -> None:
+async def test_it_all_works_in_direct_messages(store: Store, settings: Settings, database_url: str) -> None:
     async with world(store, settings) as here:
         friend = here.env.create_user("friend")
         await friend.slash("persona set", name="Nemo", about="A captain.")
@@ -210,7 +204,7 @@ async def test_it_all_works_in_direct_messages(store: Store, settings: Settings,
         (asked,) = told(await friend.slash("privacy forget"))
         (done,) = told(await friend.click(asked, label="Delete my data"))
         assert f"Deleted: {counts}" in done.content
-        assert CANARY not in rows(file)
+        assert CANARY not in rows(database_url)
         await friend.slash("privacy opt-in")
         await friend.send_dm("And now?")
         last = friend.dm_channel.last_message

@@ -12,11 +12,12 @@ from bot.reports import NOT_MINE, linked
 from persona_chat.errors import InputError
 from persona_chat.persona import Persona
 from persona_chat.settings import Settings
-from persona_chat.store.database import DATABASE
 from persona_chat.store.store import Store
 from persona_chat.word_filter import Filtering, Side
 from tests.discord_world import World, fill, never_pings, told, world
 from tests.test_people import rows
+
+pytestmark = pytest.mark.both_databases
 
 VERA = Persona("Vera", "I keep a lighthouse.", ("I have a parrot.",))
 WORD = "quibblefruit"
@@ -154,7 +155,7 @@ async def test_one_person_has_ten_open_reports_at_most_and_they_come_in_pages(st
         assert store.reports.done(here.guild.id + 1, 1, here.owner.id) is None, "another server cannot close it"
 
 
-async def test_reports_are_shown_exported_and_forgotten(store: Store, settings: Settings) -> None:
+async def test_reports_are_shown_exported_and_forgotten(store: Store, settings: Settings, database_url: str) -> None:
     async with world(store, settings) as here:
         await fill(here.guest, await here.guest.slash(here.talk, "report"), "A canary")
         await fill(here.owner, await here.owner.slash(here.talk, "report"), "Of the owner")
@@ -167,19 +168,20 @@ async def test_reports_are_shown_exported_and_forgotten(store: Store, settings: 
         (asked,) = told(await here.guest.slash(here.talk, "privacy forget"))
         (done,) = told(await here.guest.click(asked, label="Delete my data"))
         assert done.content.startswith("Deleted: 1 report to moderators.")
-        file = settings.data_dir / DATABASE
-        assert "canary" not in rows(file)
-        assert str(here.guest.id) not in rows(file)
+        assert "canary" not in rows(database_url)
+        assert str(here.guest.id) not in rows(database_url)
         await here.bot.privacy.forget(here.owner.id)
-        assert str(here.owner.id) not in rows(file)
+        assert str(here.owner.id) not in rows(database_url)
 
 
-async def test_who_closed_a_report_is_forgotten_and_the_report_stays(store: Store, settings: Settings) -> None:
+async def test_who_closed_a_report_is_forgotten_and_the_report_stays(
+    store: Store, settings: Settings, database_url: str
+) -> None:
     async with world(store, settings) as here:
         await fill(here.guest, await here.guest.slash(here.talk, "report"), "Odd")
         await here.owner.slash(here.talk, "moderation done", number=1)
         await here.bot.privacy.forget(here.owner.id)
-        assert str(here.owner.id) not in rows(settings.data_dir / DATABASE)
+        assert str(here.owner.id) not in rows(database_url)
         assert [report.reason for report in store.reports.of(here.guest.id)] == ["Odd"]
 
 

@@ -8,6 +8,8 @@ from persona_chat.rules import Kind, Rules, Verdict, judge
 from persona_chat.store.store import Store
 from persona_chat.word_filter import Filtering, Side
 
+pytestmark = pytest.mark.both_databases
+
 SERVER, TALK, OTHER, THREAD = 50, 100, 101, 102
 EVERYONE, KIND, RUDE = SERVER, 7, 8
 

@@ -1,8 +1,6 @@
 """The one pointer in the database: moves of it are only added, and looking at it changes nothing."""
 
-import sqlite3
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from datetime import UTC, datetime
 
 import pytest
@@ -12,6 +10,9 @@ from persona_chat.store import schema
 from persona_chat.store.database import DATABASE, default_url, open_database
 from persona_chat.store.services import look
 from persona_chat.store.store import Store
+from tests.postgres import rows_of
+
+pytestmark = pytest.mark.both_databases
 
 
 def test_nothing_chosen_is_something_else_than_the_plain_base_chosen(store):
@@ -39,8 +40,8 @@ def test_a_move_back_is_made_only_from_where_it_was_refused(store):
     assert [move.adapter for move in store.services(10)] == ["one", "two"]
 
 
-def test_of_many_at_once_one_is_in_service_everywhere(store, settings):
-    other = Store(open_database(default_url(settings.data_dir)))
+def test_of_many_at_once_one_is_in_service_everywhere(store, database_url):
+    other = Store(open_database(database_url))
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda number: (store, other)[number % 2].put_in_service(f"n{number}", "use"), range(40)))
     assert store.adapter_in_service() == other.adapter_in_service()
@@ -48,23 +49,21 @@ def test_of_many_at_once_one_is_in_service_everywhere(store, settings):
     other.close()
 
 
-def test_a_look_from_outside_finds_it_and_makes_nothing(store, settings, tmp_path):
-    url = default_url(settings.data_dir)
-    assert look(url) is None
+def test_a_look_from_outside_finds_it_and_makes_nothing(store, database_url, tmp_path):
+    assert look(database_url) is None
     store.put_in_service("one", "use")
-    assert look(url) == store.adapter_in_service()
+    assert look(database_url) == store.adapter_in_service()
     assert look(default_url(tmp_path / "nowhere")) is None
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_a_database_from_before_there_were_adapters_says_nothing_and_stays_as_it_is(settings):
-    url = default_url(settings.data_dir)
-    schema.upgrade(url)
-    with closing(sqlite3.connect(settings.data_dir / DATABASE)) as connection:
-        connection.execute("DROP TABLE services")
-    before = (settings.data_dir / DATABASE).read_bytes()
-    assert look(url) is None
-    assert (settings.data_dir / DATABASE).read_bytes() == before
+def test_a_database_from_before_there_were_adapters_says_nothing_and_stays_as_it_is(settings, database_url):
+    schema.upgrade(database_url)
+    rows_of(database_url, "DROP TABLE services")
+    file = settings.data_dir / DATABASE
+    before = file.read_bytes() if file.exists() else None
+    assert look(database_url) is None
+    assert (file.read_bytes() if file.exists() else None) == before
 
 
 def test_a_damaged_database_is_said(settings):

@@ -1,8 +1,6 @@
-"""What is said and answered, on a real SQLite file: claimed once, remembered by persona, written once."""
+"""What is said and answered, on real databases: claimed once, remembered by persona, written once."""
 
-import sqlite3
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -12,8 +10,11 @@ from persona_chat.dialogue import Dialogue, Speaker, Turn
 from persona_chat.heard import Heard
 from persona_chat.persona import Persona
 from persona_chat.place import Place, Scope, Spot
-from persona_chat.store.database import DATABASE, default_url, open_database
+from persona_chat.store.database import open_database
 from persona_chat.store.store import Store
+from tests.postgres import rows_of
+
+pytestmark = pytest.mark.both_databases
 
 DAVID = Persona("David", "A gardener.", ("I have two dogs.",))
 VERA = Persona("Vera", "", ("I sail.",))
@@ -24,14 +25,9 @@ SERVER = Spot(Scope.SERVER, 5)
 
 
 @pytest.fixture
-def rows(settings):
-    """Reads the file past the store."""
-
-    def read(sql: str) -> list[tuple]:
-        with closing(sqlite3.connect(settings.data_dir / DATABASE)) as connection:
-            return connection.execute(sql).fetchall()
-
-    return read
+def rows(database_url):
+    """Reads past the store."""
+    return lambda sql: rows_of(database_url, sql)
 
 
 def at(channel_id: int) -> Place:
@@ -87,17 +83,17 @@ def test_a_message_is_claimed_by_one_of_many(store):
     assert claims.count(True) == 1
 
 
-def test_a_claim_outlives_the_process(store, settings):
+def test_a_claim_outlives_the_process(store, database_url):
     assert store.claim(heard(1))
     store.close()
-    reopened = Store(open_database(default_url(settings.data_dir)))
+    reopened = Store(open_database(database_url))
     assert not reopened.claim(heard(1))
     reopened.close()
 
 
-def test_two_hundred_writers_in_two_stores_lose_nothing(store, settings, rows):
-    # As two bots would be on one file: what the stores share is SQLite's own lock.
-    second = Store(open_database(default_url(settings.data_dir)))
+def test_two_hundred_writers_in_two_stores_lose_nothing(store, database_url, rows):
+    # As two bots would be: what the stores share is the database's own locks.
+    second = Store(open_database(database_url))
     revision = put(store, DAVID)
 
     def say(number: int) -> None:
@@ -112,7 +108,8 @@ def test_two_hundred_writers_in_two_stores_lose_nothing(store, settings, rows):
     assert rows("SELECT count(*), count(DISTINCT message_id) FROM messages WHERE state = 'answered'") == [(200, 200)]
     assert rows("SELECT count(*), count(DISTINCT reply_id) FROM sent_parts") == [(200, 200)]
     assert rows("SELECT count(*) FROM revisions, personas, seats") == [(1,)]
-    assert rows("PRAGMA integrity_check") == [("ok",)]
+    if database_url.startswith("sqlite"):
+        assert rows("PRAGMA integrity_check") == [("ok",)]
 
 
 def test_history_is_the_newest_exchanges_oldest_first(store):
@@ -233,14 +230,22 @@ def test_texts_come_back_as_they_were(store):
     assert history(store, 2) == (Turn(Speaker.A, text, text), Turn(Speaker.B, text))
 
 
-def test_no_text_is_in_the_errors_of_a_broken_database(store, settings):
+def test_no_text_is_in_the_errors_of_a_broken_database(store, database_url):
     store.claim(heard(1))
-    with closing(sqlite3.connect(settings.data_dir / DATABASE)) as connection:
-        connection.execute("ALTER TABLE messages RENAME TO gone")
-        connection.execute("ALTER TABLE personas RENAME TO gone_too")
+    rows_of(database_url, "ALTER TABLE messages RENAME TO gone")
+    rows_of(database_url, "ALTER TABLE personas RENAME TO gone_too")
     canary = "the canary sings at dawn"
     with pytest.raises(SQLAlchemyError) as claiming:
         store.claim(heard(2, canary))
     with pytest.raises(SQLAlchemyError) as setting:
         put(store, Persona(canary, canary, (canary,), canary))
     assert canary not in f"{claiming.value!r} {claiming.value} {setting.value!r} {setting.value}"
+
+
+@pytest.mark.parametrize("odd", ["a\0b", "\0", "half \ud83d of it", "\udc00"])
+def test_what_no_database_can_keep_is_left_out_and_the_rest_stays(store, odd):
+    revision = put(store, Persona(f"Vera{odd}", odd, (odd,), odd))
+    assert store.claim(replace(heard(1, f"so {odd}"), speaker_name=f"G{odd}"))
+    store.save_reply(1, revision, f"well {odd}", None, {"note": odd})
+    kept = odd.replace("\0", "").encode("utf-8", "replace").decode()
+    assert history(store, 2) == (Turn(Speaker.A, f"so {kept}", f"G{kept}"), Turn(Speaker.B, f"well {kept}"))

@@ -18,6 +18,8 @@ from tests.discord_world import echo, world
 from tests.test_bursts import ANN, GUS, by, history, say
 from tests.test_chat import PLACE, VERA, Gate, Sent, heard, make_chat
 
+pytestmark = pytest.mark.both_databases
+
 CANARY = "canary"
 
 

@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.pool import NullPool
 
 from persona_chat.errors import DatabaseUnusable, DataFolderUnusable, SettingsError
+from persona_chat.store import server
 
 log = logging.getLogger(__name__)
 
@@ -39,10 +40,6 @@ NO_URL = (
 NO_DRIVER = (
     "The Python driver that PERSONA_CHAT_DATABASE_URL names is not installed. For postgresql+psycopg:// run "
     "`pip install 'psycopg[binary]'`."
-)
-NO_SERVER = (
-    "The database server cannot be reached, or does not let us in. See that it runs, and check user, password "
-    "and name in PERSONA_CHAT_DATABASE_URL."
 )
 UNUSABLE = "{path} cannot be used. Check the disk, and that we may read and write the file and its folder."
 DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -97,16 +94,17 @@ def open_database(url: str) -> Engine:
     path = sqlite_file(parsed)
     try:
         # hide_parameters: values, people's texts among them, stay out of logs and errors.
-        engine = create_engine(parsed, hide_parameters=True, pool_pre_ping=path is None)
+        extra = server.CONNECT if path is None else {}
+        engine = create_engine(parsed, hide_parameters=True, pool_pre_ping=path is None, connect_args=dict(extra))
     except (ImportError, NoSuchModuleError):
         raise SettingsError(NO_DRIVER) from None
+    event.listen(engine, "begin", _begin)
     try:
         with explained(path):
             if path is None:
                 _try(engine)
             else:
                 event.listen(engine, "connect", _set_up)
-                event.listen(engine, "begin", _begin)
                 with _alone_in(path.parent):
                     _make_file(path)
                     _try(engine)
@@ -127,7 +125,8 @@ def open_to_look(url: str) -> Engine:
 
 def for_reading(engine: Engine) -> Engine:
     """Return the same engine with transactions that only read, and so wait for no writer."""
-    return engine.execution_options(**{READ_ONLY: True})
+    extra = server.READING if engine.dialect.name == "postgresql" else {}
+    return engine.execution_options(**{READ_ONLY: True}, **extra)
 
 
 def scrub(engine: Engine, *, whole: bool) -> bool:
@@ -164,14 +163,10 @@ def explained(path: Path | None) -> Iterator[None]:
     try:
         yield
     except (DBAPIError, sqlite3.Error) as error:
-        text = _server_trouble(error) if path is None else _file_trouble(path, error)
+        text = server.trouble(error) if path is None else _file_trouble(path, error)
         if text is None:
             raise
         raise DatabaseUnusable(text) from error
-
-
-def _server_trouble(error: DBAPIError | sqlite3.Error) -> str | None:
-    return NO_SERVER if isinstance(error, OperationalError) else None
 
 
 def _file_trouble(path: Path, error: DBAPIError | sqlite3.Error) -> str | None:
@@ -245,7 +240,11 @@ def _set_up(connection: sqlite3.Connection, _record: object) -> None:
 
 
 def _begin(connection: Connection) -> None:
+    reads = connection.get_execution_options().get(READ_ONLY, False)
+    if connection.dialect.name == "postgresql":
+        if not reads:
+            server.take_turns(connection)
+        return
     # A transaction that reads first and then writes fails at once when another wrote in between, whatever the
     # busy_timeout; IMMEDIATE waits for its turn.
-    reads = connection.get_execution_options().get(READ_ONLY, False)
     connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")

@@ -28,9 +28,6 @@ from persona_chat.store.database import (
 
 VERSION_TABLE = "alembic_version"
 
-# Any number will do, as long as every process of ours takes the same.
-UPGRADE_LOCK = 5_701_233_418
-
 TOO_NEW = (
     "The database is at revision {current}, which this version ({head}) does not know: a newer version made it. "
     "Nothing was changed. Install that version again, or choose another data folder."
@@ -154,8 +151,9 @@ def _locked(engine: Engine) -> Iterator[Connection]:
             # Past SQLAlchemy, which would begin a transaction, where this pragma does nothing.
             connection.connection.cursor().execute("PRAGMA foreign_keys=OFF")
         with connection.begin():
-            if engine.dialect.name == "postgresql":
-                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({UPGRADE_LOCK})")
+            if not on_sqlite:
+                # A table of years may take its time to be altered.
+                connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
             yield connection
             if on_sqlite:
                 _check_foreign_keys(connection)

@@ -40,13 +40,24 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+class Words(TypeDecorator[str]):
+    """Any text. What no database keeps alike is left out: PostgreSQL refuses NUL, and both refuse half a character."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, _dialect: Dialect) -> str | None:
+        """Return the text without NUL, and with a question mark for each lone surrogate."""
+        return None if value is None else value.replace("\0", "").encode("utf-8", "replace").decode()
+
+
 class Base(DeclarativeBase):
     """What all tables share."""
 
     metadata = MetaData(naming_convention=NAMES)
     type_annotation_map = {  # noqa: RUF012
         datetime: UtcDateTime,
-        str: Text,
+        str: Words,
         float: Double,
         list[str]: JSON,
         dict[str, Any]: JSON(none_as_null=True),

@@ -64,14 +64,14 @@ def test_of_several_bots_one_makes_a_persona_and_the_others_hear_that_the_name_i
     def make(store: Store, number: int) -> object:
         return store.library.create(SERVER, Persona(f"Vera {attempt}", f"{number}"), 1)
 
-    for attempt in range(10):
+    for attempt in range(10):  # noqa: B007  `make` reads it
         results = at_once(bots, make)
         assert [type(result).__name__ for result in results].count("NameTaken") == len(bots) - 1
 
 
 def test_edits_of_several_bots_are_revisions_of_their_own(bots: tuple[Store, ...]) -> None:
     kept = bots[0].library.create(SERVER, Persona("Vera"), 1)
-    for attempt in range(10):
+    for attempt in range(10):  # noqa: B007  `make` reads it
         at_once(bots, lambda store, number, a=attempt: store.library.edit(kept.id, Persona("Vera", f"{a} {number}"), 1))
     numbers = [revision.number for revision in bots[0].library.revisions(kept.id)]
     assert numbers == list(range(41, 0, -1))

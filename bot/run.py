@@ -34,6 +34,7 @@ from persona_chat.rework import Rework
 from persona_chat.serving import Serving, to_serve
 from persona_chat.settings import Settings
 from persona_chat.store.database import default_url, open_database
+from persona_chat.store.redo import finish_deletions
 from persona_chat.store.schema import upgrade
 from persona_chat.store.store import Store
 
@@ -110,10 +111,12 @@ class Core:
 @asynccontextmanager
 async def open_core(settings: Settings, url: str, engine: ReplyEngine, *, wait: Wait = plainly) -> AsyncIterator[Core]:
     """The core on an upgraded database; the engine is not started here, but closed."""
-    store = Store(await asyncio.to_thread(open_database, url))
+    store = Store(await asyncio.to_thread(open_database, url), settings.data_dir)
     chat = Chat(store, engine, settings, wait=wait)
     try:
         registry = Registry(settings.data_dir, store, await asyncio.to_thread(base.name_of, settings))
+        if count := await asyncio.to_thread(finish_deletions, store):
+            log.warning("%d deletions were cut off when the bot ended last, and are done now", count)
         await chat.start()
         retraining = Retraining(settings, store, registry, engine)
         privacy = Privacy(store, chat, settings.retention_days)

@@ -49,7 +49,8 @@ def forget():
 
 total = left
 sys.settrace(lines)
-{"backup": lambda: backup.back_up(database, "0000"), "restore": lambda: restore(database, copy), "forget": forget}[what]()
+acts = {"backup": lambda: backup.back_up(database, "0000"), "restore": lambda: restore(database, copy), "forget": forget}
+acts[what]()
 sys.settrace(None)
 print(total - left)
 """

@@ -30,6 +30,7 @@ from persona_chat.errors import (
     TokenRejected,
 )
 from persona_chat.feedback import Feedback
+from persona_chat.instance import only_one_in
 from persona_chat.options import loading
 from persona_chat.privacy import Privacy
 from persona_chat.registry import Registry
@@ -38,6 +39,7 @@ from persona_chat.rework import Rework
 from persona_chat.serving import Serving, to_serve
 from persona_chat.settings import Settings
 from persona_chat.store.database import default_url, open_database
+from persona_chat.store.redo import finish_deletions
 from persona_chat.store.schema import upgrade
 from persona_chat.store.store import Store
 
@@ -76,6 +78,11 @@ async def serve(settings: Settings) -> None:
     asyncio.get_running_loop().set_exception_handler(not_awaited)
     if settings.token is None:
         raise TokenMissing(NO_TOKEN)
+    with only_one_in(settings.data_dir):
+        await _serve(settings, settings.token.get_secret_value())
+
+
+async def _serve(settings: Settings, token: str) -> None:
     url = settings.database_url or default_url(settings.data_dir)
     await asyncio.to_thread(upgrade, url)
     serving = await asyncio.to_thread(to_serve, settings, url)
@@ -84,7 +91,7 @@ async def serve(settings: Settings) -> None:
     async with stopped_by_signals(), open_core(settings, url, engine) as core:
         bot = bot_on(core, settings, webhooks=settings.webhooks, http_trace=metrics.trace())
         async with bot, _answered_at_the_end(bot, engine), seen(bot, core.store, engine, metrics, settings):
-            await _login(bot, settings.token.get_secret_value())
+            await _login(bot, token)
             await start_engine(engine, engine.inner)
             async with (
                 following(core, serving),
@@ -114,10 +121,12 @@ class Core:
 @asynccontextmanager
 async def open_core(settings: Settings, url: str, engine: ReplyEngine, *, wait: Wait = plainly) -> AsyncIterator[Core]:
     """The core on an upgraded database; the engine is not started here, but closed."""
-    store = Store(await asyncio.to_thread(open_database, url))
+    store = Store(await asyncio.to_thread(open_database, url), settings.data_dir)
     chat = Chat(store, engine, settings, wait=wait)
     try:
         registry = Registry(settings.data_dir, store, await asyncio.to_thread(base.name_of, settings))
+        if count := await asyncio.to_thread(finish_deletions, store):
+            log.warning("%d deletions were cut off when the bot ended last, and are done now", count)
         await chat.start()
         retraining = Retraining(settings, store, registry, engine)
         privacy = Privacy(store, chat, settings.retention_days)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from persona_chat import __version__, adapters_cli, bench_cli, feedback_cli, replay_cli, retrain_cli
+from persona_chat import __version__, adapters_cli, bench_cli, db_cli, feedback_cli, replay_cli, retrain_cli
 from persona_chat.engine.thread import THREAD_NAME
 from persona_chat.errors import InputError, PersonaChatError, trace
 from persona_chat.options import Base, DataDir, database_url, loading, settings_of
@@ -30,8 +30,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-db = typer.Typer(help="Bring the database up to date, or see whether it is.", no_args_is_help=True)
-app.add_typer(db, name="db")
+app.add_typer(db_cli.app, name="db")
 app.add_typer(adapters_cli.app, name="adapters")
 app.command()(retrain_cli.retrain)
 app.command()(bench_cli.bench)
@@ -157,30 +156,6 @@ def doctor(data_dir: DataDir = None) -> None:
     findings = examine(settings_of(data_dir=data_dir))
     show(findings)
     raise typer.Exit(1 if any(finding.stops_the_bot for finding in findings) else 0)
-
-
-@db.command()
-def upgrade(data_dir: DataDir = None) -> None:
-    """Bring the database up to date, after a checked backup."""
-    from persona_chat.store import schema
-
-    done = schema.upgrade(database_url(settings_of(data_dir=data_dir)))
-    if done.before == done.after:
-        typer.echo(f"The database is up to date ({done.after}).")
-        return
-    typer.echo(f"The database went from {done.before or 'empty'} to {done.after}.")
-    if done.backup is not None:
-        typer.echo(f"What was there before: {done.backup}")
-
-
-@db.command()
-def check(data_dir: DataDir = None) -> None:
-    """Say whether the database is up to date; exit 1 when it is not."""
-    from persona_chat.store import schema
-
-    state = schema.check(database_url(settings_of(data_dir=data_dir)))
-    typer.echo(schema.describe(state))
-    raise typer.Exit(0 if state.standing == "up to date" else 1)
 
 
 async def _prompt(settings: "Settings", request: "ReplyRequest") -> str:

@@ -27,6 +27,7 @@ PersonaChatError
     ├── IntentMissing
     ├── DiscordUnreachable
     ├── DataFolderUnusable
+    ├── AlreadyRunning     another process holds the data folder
     ├── DatabaseTooNew
     ├── DatabaseUnusable
     ├── BaseUnavailable
@@ -209,6 +210,12 @@ class DataFolderUnusable(CannotStart):
     """The data folder cannot be made or written to."""
 
     exit_code = 6
+
+
+class AlreadyRunning(CannotStart):
+    """Another process holds the data folder."""
+
+    exit_code = 15
 
 
 class DatabaseTooNew(CannotStart):

@@ -4,18 +4,21 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from persona_chat.chat import Chat
 from persona_chat.errors import trace
 from persona_chat.store.answers import NEWEST
 from persona_chat.store.holdings import Held, Said, Seat
+from persona_chat.store.ledger import What
 from persona_chat.store.store import Store
 
 log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 EXPORT_BYTES = 8_000_000
 """The largest file that we send; Discord takes 10 MB from everybody."""
@@ -84,13 +87,13 @@ class Privacy:
         """Keep and answer nothing that this person says from now on, also what waits. What is kept already stays."""
         async with self._changing:
             self._opted_out |= {person_id}
-            await asyncio.to_thread(self._store.people.opt_out, person_id)
+            await asyncio.to_thread(self._noted, "opted out", self._store.people.opt_out, person_id)
         await self._chat.stop_all_of(person_id)
 
     async def opt_in(self, person_id: int) -> None:
         """Undo that."""
         async with self._changing:
-            await asyncio.to_thread(self._store.people.opt_in, person_id)
+            await asyncio.to_thread(self._noted, "opted in", self._store.people.opt_in, person_id)
             self._opted_out -= {person_id}
 
     async def about(self, person_id: int) -> About:
@@ -110,7 +113,7 @@ class Privacy:
         That they opted out is still known, or it would not be kept to.
         """
         await self._chat.stop_all_of(person_id)
-        held, scrubbed = await asyncio.to_thread(self._store.people.forget, person_id)
+        held, scrubbed = await asyncio.to_thread(self._noted, "forgotten", self._store.people.forget, person_id)
         await self._chat.cast.look_again()
         await self._chat.memory.start()
         if not scrubbed:
@@ -126,6 +129,8 @@ class Privacy:
         while count := await asyncio.to_thread(self._store.people.forget_before, moment):
             total += count
         reports = await asyncio.to_thread(self._store.reports.forget_before, moment)
+        if total + reports:
+            await asyncio.to_thread(self._note_cleared, moment)
         await asyncio.to_thread(self._let_go, moment, total + reports > 0)
         return total
 
@@ -139,6 +144,14 @@ class Privacy:
                 # Nobody awaits this task, so it goes on: the database may be there again next time.
                 log.error("what is too old could not be forgotten: %s", trace(error))
             await asyncio.sleep(EVERY_S)
+
+    def _noted(self, what: What, delete: Callable[[int], Result], person_id: int) -> Result:
+        with self._store.ledger.noted(what, (person_id,)):
+            return delete(person_id)
+
+    def _note_cleared(self, moment: datetime) -> None:
+        with self._store.ledger.noted("cleared", before=moment):
+            pass
 
     def _let_go(self, moment: datetime, forgotten: bool) -> None:
         """Let go of the backups from before then, and if something was forgotten, of its traces in the files."""

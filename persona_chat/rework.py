@@ -124,7 +124,7 @@ class Rework:
 
     async def delete(self, message_ids: Sequence[int]) -> tuple[Answer, ...]:
         """Let go of messages and their answers, named by the ids of either; return what they were."""
-        return await asyncio.to_thread(self._store.answers.delete, message_ids)
+        return await asyncio.to_thread(self._delete, message_ids)
 
     async def mark_sent(self, message_id: int, part: int, sent_id: int) -> None:
         """Note that a part (from 0) of the answer to that message went out as another of Discord's messages."""
@@ -154,6 +154,13 @@ class Rework:
         request = self._chat.request(seated.persona, (*past, Turn(Speaker.A, "…")), place)
         request = await self._chat.memory.put(request, place.channel_id, seated.kept.id)
         return await self._chat.prompt(request), len(past)
+
+    def _delete(self, message_ids: Sequence[int]) -> tuple[Answer, ...]:
+        ours = self._store.answers.ours(message_ids)
+        if not ours:
+            return ()
+        with self._store.ledger.noted("deleted", ours):
+            return self._store.answers.delete(ours)
 
     async def _request(self, answer: Answer, place: Place) -> tuple[ReplyRequest, int]:
         """What the engine is asked: the persona in its words of now, and what was said before the message."""

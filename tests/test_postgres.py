@@ -71,7 +71,7 @@ def test_of_several_bots_one_makes_a_persona_and_the_others_hear_that_the_name_i
 
 def test_edits_of_several_bots_are_revisions_of_their_own(bots: tuple[Store, ...]) -> None:
     kept = bots[0].library.create(SERVER, Persona("Vera"), 1)
-    for attempt in range(10):  # noqa: B007  `make` reads it
+    for attempt in range(10):
         at_once(bots, lambda store, number, a=attempt: store.library.edit(kept.id, Persona("Vera", f"{a} {number}"), 1))
     numbers = [revision.number for revision in bots[0].library.revisions(kept.id)]
     assert numbers == list(range(41, 0, -1))

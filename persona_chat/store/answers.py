@@ -135,6 +135,11 @@ class Answers:
         with self._writing() as connection:
             connection.execute(delete(SentParts).where(SentParts.sent_id.in_(sent)))
 
+    def ours(self, message_ids: Sequence[int]) -> tuple[int, ...]:
+        """Return which of these we know: most of what is deleted in channels is somebody else's."""
+        with self._reading() as connection:
+            return tuple(one for one in message_ids if connection.scalar(_about(one).limit(1)) is not None)
+
     def delete(self, message_ids: Sequence[int]) -> tuple[Answer, ...]:
         """Let go of answered messages and their answers: no word of them stays. Return what they were.
 
@@ -142,9 +147,8 @@ class Answers:
         that were answered together the others stay, and so does the answer.
         """
         gone = []
-        with self._reading() as connection:
-            ours = [one for one in message_ids if connection.scalar(_about(one).limit(1)) is not None]
-        if not ours:  # most of what is deleted in channels is somebody else's
+        ours = self.ours(message_ids)
+        if not ours:
             return ()
         with self._writing() as connection:
             for message_id in ours:

@@ -1,9 +1,11 @@
 """Copies an SQLite database whole, while it is in use, and checks the copy. Copying the file itself is no backup."""
 
+import fcntl
 import os
 import re
 import sqlite3
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,16 +18,22 @@ STAMP = "%Y%m%dT%H%M%SZ"
 
 def made_of(source: Path) -> dict[Path, datetime]:
     """Return the backups of this database that `back_up` made, and when."""
-    named = re.compile(rf"{re.escape(source.stem)}-\w+-(\d{{8}}T\d{{6}}Z)\.sqlite3")
-    found = {path: named.fullmatch(path.name) for path in backups_of(source).glob("*.sqlite3")}
-    return {path: datetime.strptime(match[1], STAMP).replace(tzinfo=UTC) for path, match in found.items() if match}
+    found = {path: made_at(source, path) for path in backups_of(source).glob("*.sqlite3")}
+    return {path: moment for path, moment in found.items() if moment is not None}
+
+
+def made_at(source: Path, copied: Path) -> datetime | None:
+    """Return when a backup of this database was begun, wherever it lies by now; None when its name does not say so."""
+    match = re.fullmatch(rf"{re.escape(source.stem)}-\w+-(\d{{8}}T\d{{6}}Z)\.sqlite3", copied.name)
+    return match and datetime.strptime(match[1], STAMP).replace(tzinfo=UTC)
 
 
 def back_up(source: Path, revision: str) -> Path:
     """Copy the database into `backups/` beside it and return the copy's path.
 
-    The file has its final name only when all of it is on the disk and passed SQLite's integrity check.
-    Raises DatabaseUnusable when the database is damaged, DataFolderUnusable when the copy cannot be written.
+    The file has its final name only when all of it is on the disk and passed SQLite's checks; what an earlier one that
+    was killed left is removed. Raises DatabaseUnusable when the database is damaged, DataFolderUnusable when the copy
+    cannot be written.
     """
     folder = backups_of(source)
     stamp = datetime.now(UTC).strftime(STAMP)
@@ -33,33 +41,71 @@ def back_up(source: Path, revision: str) -> Path:
     partial = final.with_name(f"{final.name}.tmp")
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
-        os.close(os.open(partial, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600))
-        with explained(source):
-            _copy(source, partial)
-        sync(partial)
-        partial.rename(final)
-        sync(folder)
+        with _alone_in(folder):
+            _remove_partial(source)
+            try:
+                os.close(os.open(partial, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600))
+                with explained(source):
+                    copy(source, partial)
+                sync(partial)
+                partial.rename(final)
+                sync(folder)
+            finally:
+                _remove_partial(source)
     except OSError as error:
         raise DataFolderUnusable(
-            f"The backup before the upgrade cannot be written to {folder} ({error.strerror}). Nothing was "
-            "changed; make room or make the folder writable, and try again."
+            f"The backup cannot be written to {folder} ({error.strerror}). Nothing was changed; make room or make "
+            "the folder writable, and try again."
         ) from None
-    finally:
-        with suppress(OSError):
-            partial.unlink()
     return final
 
 
-def _copy(source: Path, target: Path) -> None:
-    with closing(sqlite3.connect(source)) as original, closing(sqlite3.connect(target)) as copy:
-        original.backup(copy)
-    with closing(sqlite3.connect(target)) as copy:
-        found = copy.execute("PRAGMA integrity_check").fetchone()
-        if found != ("ok",):
-            raise DatabaseUnusable(
-                f"{source} is damaged: SQLite's integrity check fails. Nothing was changed; put the newest file "
-                f"of {target.parent} in its place."
-            )
+def rotate(source: Path, keep: int) -> int:
+    """Delete all but the newest `keep` backups of this database; return how many that were."""
+    made = made_of(source)
+    old = sorted(made, key=lambda path: made[path], reverse=True)[keep:]
+    for path in old:
+        path.unlink(missing_ok=True)
+    return len(old)
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a database that may be in use over an empty file. Raises DatabaseUnusable when it is damaged."""
+    with closing(sqlite3.connect(source)) as original, closing(sqlite3.connect(target)) as copied:
+        original.backup(copied)
+    if faults := faults_of(target):
+        raise DatabaseUnusable(
+            f"{source} is damaged: {faults[0]} Nothing was changed; `persona-chat db restore` puts a backup in its "
+            "place."
+        )
+
+
+def faults_of(path: Path) -> tuple[str, ...]:
+    """Return what SQLite finds wrong with a file, in sentences; raises sqlite3.Error where it cannot even look."""
+    address = f"{path.absolute().as_uri()}?mode=ro"
+    with closing(sqlite3.connect(address, uri=True)) as connection:
+        found = []
+        if connection.execute("PRAGMA integrity_check").fetchone() != ("ok",):
+            found.append("SQLite's integrity check fails.")
+        if orphans := {row[0] for row in connection.execute("PRAGMA foreign_key_check")}:
+            found.append(f"Rows point at rows that are not there, in {', '.join(sorted(orphans))}.")
+        return tuple(found)
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Let one backup be made at a time, so that what is half made is nobody's."""
+    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _remove_partial(source: Path) -> None:
+    for path in backups_of(source).glob(f"{source.stem}-*.sqlite3.tmp*"):
+        path.unlink(missing_ok=True)
 
 
 def sync(path: Path) -> None:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, update
@@ -18,11 +19,12 @@ from persona_chat.heard import Heard
 from persona_chat.place import Place
 from persona_chat.store import backup, services
 from persona_chat.store.answers import Answers, exchanges, parts_of
-from persona_chat.store.database import for_reading, scrub, sqlite_file
+from persona_chat.store.database import DATABASE, for_reading, scrub, sqlite_file
 from persona_chat.store.feedback import FeedbackStore
 from persona_chat.store.guests import GuestBook, guest_in
 from persona_chat.store.inbox import Inbox
 from persona_chat.store.jobs import Jobs
+from persona_chat.store.ledger import Ledger, beside
 from persona_chat.store.library import Library
 from persona_chat.store.manners import MannersStore
 from persona_chat.store.memories import Memories
@@ -43,11 +45,14 @@ class Store:
     those about who is invited there besides, `inbox` those about what is not over, `answers` those about what was said
     already, `manners` those about how the bot behaves in a channel, `memories` those about what personas remember
     there, `moderation` those about what servers allow, `reports` those about what moderators were told, `feedback`
-    those about what people think of replies, and `people` those about what is kept of people.
+    those about what people think of replies, and `people` those about what is kept of people. `ledger` is where
+    deletions are noted first; without a `data_dir` a store on a server has none.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, data_dir: Path | None = None) -> None:
         self._engine = engine
+        path = sqlite_file(engine.url) or (data_dir and data_dir / DATABASE)
+        self.ledger = Ledger(path and beside(path))
         self._reading = for_reading(engine)
         # SQLite before 3.51.3 can lose commits when two connections write at the same moment, and threads that
         # poll for its lock are not served in order.

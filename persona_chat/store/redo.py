@@ -1,0 +1,40 @@
+"""Deletes again what was deleted: after a restore, and where a deletion was cut off."""
+
+from collections.abc import Iterable
+
+from persona_chat.store.ledger import Deletion
+from persona_chat.store.store import Store
+
+
+def redo(store: Store, deletions: Iterable[Deletion]) -> int:
+    """Do these deletions, in their order, by the store's verbs; return how many there were. Twice is no error."""
+    total = 0
+    for deletion in deletions:
+        total += 1
+        match deletion.what:
+            case "forgotten":
+                for person_id in deletion.ids:
+                    store.people.forget(person_id)
+            case "opted out":
+                for person_id in deletion.ids:
+                    store.people.opt_out(person_id)
+            case "opted in":
+                for person_id in deletion.ids:
+                    store.people.opt_in(person_id)
+            case "deleted":
+                store.answers.delete(deletion.ids)
+            case "cleared" if deletion.before is not None:
+                while store.people.forget_before(deletion.before):
+                    pass
+                store.reports.forget_before(deletion.before)
+    if total:
+        store.people.scrub(whole=True)
+    return total
+
+
+def finish_deletions(store: Store) -> int:
+    """Finish the deletions that were cut off when a process ended; return how many there were."""
+    count = redo(store, store.ledger.cut_off())
+    if count:
+        store.ledger.finish()
+    return count

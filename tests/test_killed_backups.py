@@ -49,8 +49,12 @@ def forget():
 
 total = left
 sys.settrace(lines)
-acts = {"backup": lambda: backup.back_up(database, "0000"), "restore": lambda: restore(database, copy), "forget": forget}
-acts[what]()
+if what == "backup":
+    backup.back_up(database, "0000")
+elif what == "restore":
+    restore(database, copy)
+else:
+    forget()
 sys.settrace(None)
 print(total - left)
 """

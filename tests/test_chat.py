@@ -19,8 +19,6 @@ from persona_chat.store.library import Kept
 from persona_chat.store.store import Store
 from tests.discord_world import echo
 
-pytestmark = pytest.mark.both_databases
-
 VERA = Persona("Vera", "I keep a lighthouse.")
 TALK, OTHER = 1, 2
 SERVER = Spot(Scope.SERVER, 5)

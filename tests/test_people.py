@@ -119,6 +119,7 @@ async def test_forgetting_leaves_no_word_in_any_table_file_or_log(
         assert (settings.data_dir / f"{DATABASE}-wal").stat().st_size == 0
 
 
+@pytest.mark.sqlite_only
 async def test_what_others_said_stays_as_it_was(lived: Store, settings: Settings) -> None:
     _, privacy = chat_of(lived, settings)
     theirs = await privacy.export(OLIVE)
@@ -202,6 +203,7 @@ async def test_a_retraining_that_is_under_way_still_knows_who_asked(store: Store
     assert under_way.order.requested_by == GUS
 
 
+@pytest.mark.sqlite_only
 async def test_everything_is_counted(lived: Store, settings: Settings) -> None:
     lived.claim(Heard(900, place(channel=CHANNEL + 5), "Gus", "Never answered."))
     lived.refuse(900, "EngineBusy")
@@ -213,6 +215,7 @@ async def test_everything_is_counted(lived: Store, settings: Settings) -> None:
     assert (await privacy.about(12345)).held == Held()
 
 
+@pytest.mark.sqlite_only
 async def test_an_export_is_json_with_everything(lived: Store, settings: Settings) -> None:
     own = lived.library.create(Spot(Scope.ME, GUS), Persona("Nemo", 'A "captain" — ünïcode\n🦜'), GUS)
     lived.library.edit(own.id, Persona("Nemo", "Another one."), GUS)
@@ -363,6 +366,7 @@ async def test_a_file_that_cannot_be_written_anew_is_so_with_the_next_sweep(
     assert CANARY not in caplog.text
 
 
+@pytest.mark.sqlite_only
 def test_two_thousand_messages_are_let_go_of_in_many_short_transactions(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

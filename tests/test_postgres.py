@@ -61,10 +61,12 @@ def at_once(bots: tuple[Store, ...], act: Callable[[Store, int], object]) -> lis
 def test_of_several_bots_one_makes_a_persona_and_the_others_hear_that_the_name_is_taken(
     bots: tuple[Store, ...],
 ) -> None:
-    def make(store: Store, number: int) -> object:
-        return store.library.create(SERVER, Persona(f"Vera {attempt}", f"{number}"), 1)
+    names = iter(range(40))
 
-    for attempt in range(10):  # noqa: B007  `make` reads it
+    def make(store: Store, number: int) -> object:
+        return store.library.create(Spot(Scope.SERVER, next(names) // 4), Persona("Vera", f"{number}"), 1)
+
+    for _ in range(10):
         results = at_once(bots, make)
         assert [type(result).__name__ for result in results].count("NameTaken") == len(bots) - 1
 

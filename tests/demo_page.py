@@ -59,6 +59,7 @@ def demo(data_dir: Path) -> Iterator[tuple[str, psutil.Process]]:
         env={
             **os.environ,
             "PERSONA_CHAT_TEMPERATURE": "0",
+            "PERSONA_CHAT_BURST_S": "0.5",  # as for people
             "PERSONA_CHAT_DATABASE_URL": f"sqlite:///{data_dir}/real.sqlite3",
         },
         stdout=subprocess.PIPE,

@@ -80,7 +80,7 @@ def run_demo(settings: Settings, *, port: int, browser: bool) -> None:
 
 
 async def _demo(settings: Settings, *, port: int, browser: bool, started: float) -> None:
-    # The offline Discord has a clock of its own, which stands while nobody does anything: a wait for more would not end.
+    # The offline Discord has a clock of its own, which stands while nobody does anything: a wait for more never ended.
     settings = settings.model_copy(update={"burst_s": 0.0})
     url = default_url(settings.data_dir, DEMO_DATABASE)
     await asyncio.to_thread(upgrade, url)

@@ -64,8 +64,9 @@ def chat_of(store: Store, settings: Settings, engine: ScriptedEngine | None = No
     return chat, Privacy(store, chat, settings.retention_days)
 
 
-def rows(url: str) -> str:
-    """Every value of every table."""
+def rows(database: str | Path) -> str:
+    """Every value of every table, of a database by its URL or of an SQLite file."""
+    url = f"sqlite:///{database}" if isinstance(database, Path) else database
     return repr(rows_of(url, *(f"SELECT * FROM {table}" for table in Base.metadata.tables)))
 
 

@@ -15,9 +15,6 @@ DISCORD_FAULTS = (aiohttp.ClientError, OSError, TimeoutError, discord.DiscordExc
 PASSING = (aiohttp.ClientError, OSError, TimeoutError, discord.DiscordServerError)
 """Of these the ones after which the same may work."""
 
-SEND_S = 20.0
-"""How long a single send may take."""
-
 PAUSES_S = (0.5, 1.0, 2.0, 4.0)
 """The pauses before another try."""
 
@@ -25,14 +22,13 @@ PAUSES_S = (0.5, 1.0, 2.0, 4.0)
 async def again_and_again(send: Callable[[], Awaitable[int]]) -> int:
     """Send, and after a fault that passes try again. Only for what has a nonce: Discord takes that once.
 
-    Raises the last fault, and those that another try would not mend at once.
+    Raises the last fault, and those that another try would not mend at once. A send is never cut off here: discord.py
+    that is cancelled while Discord's global limit lasts lets nothing out any more.
     """
     for pause_s in PAUSES_S:
         try:
-            async with asyncio.timeout(SEND_S):
-                return await send()
+            return await send()
         except PASSING as error:
             log.info("a send failed, and is tried again: %s", type(error).__name__)
             await asyncio.sleep(pause_s)
-    async with asyncio.timeout(SEND_S):
-        return await send()
+    return await send()

@@ -159,6 +159,10 @@ class PersonaBot(discord.Client):
         # Before the first connection it is None, whatever its type says.
         return self.is_ready() and self.ws is not None and self.ws.open
 
+    def holds(self, _channel: Any) -> bool:
+        """Whether a channel is this process's to answer in."""
+        return True
+
     @property
     def outcomes(self) -> Counter[str]:
         """How many messages were answered, and what became of the others."""

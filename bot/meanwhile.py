@@ -1,7 +1,8 @@
 """What happened while the bot was away: messages that a crash left, and those that nobody heard. Both are answered."""
 
+import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from bot.answering import Answering
 from bot.draft import GOES_ON
 from bot.faults import DISCORD_FAULTS
 from bot.places import channel_at
-from persona_chat.errors import Stopped
+from persona_chat.errors import Stopped, trace
 from persona_chat.inbox import TOO_OLD, Inbox
 from persona_chat.store.inbox import Left
 
@@ -32,6 +33,7 @@ class Meanwhile:
         self._client = client
         self._inbox = inbox
         self._answering = answering
+        self._hearing: set[asyncio.Task[None]] = set()
 
     async def look(self) -> None:
         """Answer what was left, once a process, and hear what was said meanwhile. Discord's faults leave the rest."""
@@ -41,7 +43,9 @@ class Meanwhile:
                 await self._finish(one)
             except DISCORD_FAULTS as error:
                 log.warning("message %s could not be taken up: %s", one.message_id, type(error).__name__)
-        for channel_id in await self._inbox.channels():
+        channels = await self._inbox.channels()
+        self._inbox.hold_only(channels)
+        for channel_id in channels:
             try:
                 await self._catch_up(channel_id)
             except DISCORD_FAULTS as error:
@@ -50,20 +54,30 @@ class Meanwhile:
 
     async def _catch_up(self, channel_id: int) -> None:
         """Hear what was said in a channel since its mark. Its mark moves again when that is known."""
-        mark = self._inbox.mark(channel_id)
-        if mark is not None:
-            try:
-                channel = await channel_at(self._client, channel_id)
-                oldest = discord.utils.time_snowflake(discord.utils.utcnow() - TOO_OLD)
-                after = discord.Object(max(mark, oldest))
-                newest = [one async for one in channel.history(limit=MOST, after=after, oldest_first=False)]
-            except (discord.NotFound, discord.Forbidden):
-                newest = []  # it is gone, or not ours to read
-            missed = [one for one in reversed(newest) if text.from_person(one)]
-            self._inbox.expect(channel_id, [one.id for one in missed])
-            for message in missed:
-                self._client.dispatch("message", message)
+        oldest = discord.utils.time_snowflake(discord.utils.utcnow() - TOO_OLD)
+        after = discord.Object(max(self._inbox.mark(channel_id), oldest))
+        try:
+            channel = await channel_at(self._client, channel_id)
+            if not self._client.holds(channel):
+                return
+            newest = [one async for one in channel.history(limit=MOST, after=after, oldest_first=False)]
+        except (discord.NotFound, discord.Forbidden):
+            newest = []  # it is gone, or not ours to read
+        missed = [one for one in reversed(newest) if text.from_person(one)]
+        self._inbox.expect(channel_id, [one.id for one in missed])
+        if missed:
+            hearing = asyncio.create_task(self._hear(missed))
+            self._hearing.add(hearing)
+            hearing.add_done_callback(self._hearing.discard)
         self._inbox.release(channel_id)
+
+    async def _hear(self, missed: Sequence[discord.Message]) -> None:
+        """Hear one after the other: more at once than a channel's line holds would be sent away."""
+        for message in missed:
+            try:
+                await self._client.on_message(message)
+            except Exception as error:
+                log.error("message %s could not be heard: %s", message.id, trace(error))
 
     async def _finish(self, left: Left) -> None:
         """Answer a message that was claimed, or send what is missing of its reply."""
@@ -72,6 +86,8 @@ class Meanwhile:
             return
         try:
             channel = await channel_at(self._client, left.channel_id)
+            if not self._client.holds(channel):
+                return  # another process does, and may be answering it just now
             message = await channel.fetch_message(left.message_id)
         except (discord.NotFound, discord.Forbidden):
             await self._inbox.refuse(left.message_id, Stopped.__name__)

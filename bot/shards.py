@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import discord
 
@@ -25,6 +26,12 @@ class ShardedBot(PersonaBot, discord.AutoShardedClient):
     def connected(self) -> bool:
         """Whether every shard of this process is connected."""
         return self.is_ready() and not any(shard.is_closed() for shard in self.shards.values())
+
+    def holds(self, channel: Any) -> bool:
+        """Whether the channel's server is in one of the shards of this process; direct messages come over the first."""
+        guild = getattr(channel, "guild", None)
+        shard = 0 if guild is None else (guild.id >> 22) % (self.shard_count or 1)
+        return shard in self.shards
 
 
 async def look_again(chat: Chat, privacy: Privacy) -> None:

@@ -68,9 +68,9 @@ class Inbox:
         self._kept = await asyncio.to_thread(self._store.inbox.marks)
         self.hold()
 
-    def mark(self, channel_id: int) -> int | None:
-        """Return up to which message a channel was heard, as it is kept; None where none ever was."""
-        return self._kept.get(channel_id)
+    def mark(self, channel_id: int) -> int:
+        """Return up to which message a channel was heard, as it is kept; 0 where none was yet."""
+        return self._kept.get(channel_id, 0)
 
     @contextmanager
     def hearing(self, channel_id: int, message_id: int) -> Iterator[Hearing]:
@@ -97,6 +97,10 @@ class Inbox:
     def hold(self) -> None:
         """Keep each mark where it is until its channel is released: it is not known what was said there meanwhile."""
         self._held.update(self._kept)
+
+    def hold_only(self, channel_ids: Iterable[int]) -> None:
+        """Let the marks of all other channels move again: nobody looks there."""
+        self._held.intersection_update(channel_ids)
 
     def release(self, channel_id: int) -> None:
         """Let the mark of a channel move again: it is known what was said there."""

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import select, update
 
-from bot.client import PersonaBot
+from bot.client import SAY_SOMETHING, PersonaBot
 from bot.draft import GOES_ON
 from persona_chat.chat import ATTEMPTS
 from persona_chat.engine.scripted import ScriptedEngine
@@ -192,12 +192,15 @@ async def test_what_was_said_meanwhile_is_answered_in_order_and_once(store: Stor
 async def test_an_event_that_comes_twice_is_looked_at_once(store: Store, settings: Settings) -> None:
     async with world(store, settings) as here:
         await here.seat(VERA)
-        message = here.env.backend.create_message(here.talk.id, here.guest.id, "Hello!")
+        me = here.bot.user
+        assert me is not None
+        # Nothing is claimed of it, so only that it was heard before keeps it from being answered again.
+        message = here.env.backend.create_message(here.talk.id, here.guest.id, me.mention)
         await here.env.settle()
-        (heard,) = (one for one in [await here.bot.get_channel(here.talk.id).fetch_message(message.id)])  # type: ignore[union-attr]
-        here.bot.dispatch("message", heard)
+        channel = here.bot.get_channel(here.talk.id)
+        here.bot.dispatch("message", await channel.fetch_message(message.id))  # type: ignore[union-attr]
         await here.env.settle()
-        assert len(here.said(here.talk)) == 1
+        assert here.said(here.talk) == [SAY_SOMETHING]
 
 
 async def test_a_mark_waits_for_what_is_open_and_for_what_is_not_known(store: Store) -> None:
@@ -233,3 +236,37 @@ async def test_a_mark_never_moves_back(store: Store, upto: int) -> None:
     store.inbox.mark({1: 10})
     store.inbox.mark({1: upto})
     assert store.inbox.marks() == {1: max(10, upto)}
+
+
+async def test_more_than_a_channels_line_holds_is_answered_all_the_same(store: Store, settings: Settings) -> None:
+    async with went_down(store, settings.model_copy(update={"channel_queue": 2})) as away:
+        asked = [away.said(f"Number {number}?") for number in range(6)]
+        await away.back()
+        assert [to for _, to in away.replies()[1:]] == asked
+
+
+async def test_what_was_said_before_there_was_a_mark_is_heard_too(store: Store, settings: Settings) -> None:
+    async with world(store, settings) as here:
+        await here.seat(VERA)
+        await here.guest.send(here.talk, "Hello!")
+
+        async def deaf(_message: object) -> None:
+            return None
+
+        here.bot.on_message = deaf  # type: ignore[method-assign, assignment]
+        away = Away(here, store, settings)
+        asked = away.said("Are you there?")
+        await away.back()
+        assert away.replies()[1:] == [("Vera heard: Are you there? (3)", asked)]
+
+
+async def test_what_another_process_may_be_answering_is_left_to_it(
+    store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with went_down(store, settings) as away:
+        asked = away.said("How are you?")
+        assert store.claim(away.heard(asked, "How are you?"))
+        monkeypatch.setattr(PersonaBot, "holds", lambda *_given: False)
+        await away.back()
+        assert len(away.replies()) == 1
+        assert away.state(asked)[0] == "claimed"

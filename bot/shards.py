@@ -31,7 +31,7 @@ class ShardedBot(PersonaBot, discord.AutoShardedClient):
         """Whether the channel's server is in one of the shards of this process; direct messages come over the first."""
         guild = getattr(channel, "guild", None)
         shard = 0 if guild is None else (guild.id >> 22) % (self.shard_count or 1)
-        return shard in self.shards
+        return not self.shard_ids or shard in self.shard_ids
 
 
 async def look_again(chat: Chat, privacy: Privacy) -> None:

@@ -1,5 +1,7 @@
 """Several connections to Discord, in one process and in several."""
 
+from types import SimpleNamespace
+
 import discord
 import pytest
 
@@ -52,6 +54,17 @@ async def test_one_connection_says_nothing_of_shards(settings: Settings) -> None
         assert type(run.bot_on(core, settings, webhooks=False)).__name__ == "PersonaBot"
         two = load_settings(data_dir=settings.data_dir, shard_count=2)
         assert type(run.bot_on(core, two, webhooks=False)).__name__ == "ShardedBot"
+
+
+async def test_a_process_answers_in_the_servers_of_its_shards_and_the_first_direct_messages(settings: Settings) -> None:
+    url = default_url(settings.data_dir)
+    upgrade(url)
+    servers = [SimpleNamespace(guild=discord.Object(5 + (number << 22))) for number in range(3)]
+    async with run.open_core(settings, url, ScriptedEngine(lambda _request: "Hi.")) as core:
+        for shards, held in (((0, 2), [True, False, True, True]), ((1,), [False, True, False, False])):
+            some = load_settings(data_dir=settings.data_dir, shard_count=3, shard_ids=shards)
+            bot = run.bot_on(core, some, webhooks=False)
+            assert [bot.holds(channel) for channel in (*servers, SimpleNamespace())] == held
 
 
 @pytest.mark.parametrize("ids", ["2", "-1", "0,5"])

@@ -224,7 +224,7 @@ class Chat:
         part = 0
         if not begun.taken_back:
             async for sent_id in deliver(seated.persona, reply.text):
-                await asyncio.to_thread(self._store.mark_sent, heard.message_id, part, sent_id)
+                await self.mark_sent(heard.message_id, part, sent_id)
                 part += 1
         if begun.taken_back:  # while it was saved or sent
             await asyncio.to_thread(self._store.answers.delete, [heard.message_id])

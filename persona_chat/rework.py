@@ -128,7 +128,7 @@ class Rework:
 
     async def mark_sent(self, message_id: int, part: int, sent_id: int) -> None:
         """Note that a part (from 0) of the answer to that message went out as another of Discord's messages."""
-        await asyncio.to_thread(self._store.mark_sent, message_id, part, sent_id)
+        await self._chat.mark_sent(message_id, part, sent_id)
 
     async def unsend(self, sent: Sequence[int]) -> None:
         """Note that these of Discord's messages are no parts of answers any more: that they go says nothing."""

@@ -9,19 +9,10 @@ import pytest
 import yarl
 from aiohttp import web
 
-APPLICATION = {
-    "id": "1000",
-    "name": "persona chat",
-    "description": "",
-    "icon": None,
-    "bot_public": True,
-    "bot_require_code_grant": False,
-    "verify_key": "",
-    "owner": {"id": "1", "username": "owner", "discriminator": "0", "avatar": None},
-    "flags": 0,
-}
+from tests.fakediscord.server import APPLICATION, answer
+from tests.fakediscord.server import ME as BOT
+
 CHANNEL = 5000
-BOT = {"id": "1000", "username": "persona", "discriminator": "0", "avatar": None, "bot": True}
 READY = {
     "v": 10,
     "user": BOT,
@@ -85,23 +76,16 @@ class LoginDiscord:
         """Answer any request."""
         self.asked.append(request.path)
         if self.status != 200:
-            return self.json({"message": "401: Unauthorized", "code": 0}, self.status)
+            return answer({"message": "401: Unauthorized", "code": 0}, self.status)
         if request.path.endswith("/users/@me"):
-            return self.json(BOT)
+            return answer(BOT)
         if request.path.endswith("/oauth2/applications/@me"):
-            return self.json({**APPLICATION, "flags": self.flags})
+            return answer({**APPLICATION, "flags": self.flags})
         if request.path.endswith(f"/channels/{CHANNEL}/messages"):
             self.sent.append(await request.json())
             self.answered.set()
-            return self.json({**DIRECT_MESSAGE, "id": "7002", "content": "sent", "author": BOT})
-        return self.json([])
-
-    @staticmethod
-    def json(data: Any, status: int = 200) -> web.Response:
-        # Without a charset: discord.py compares the content type exactly.
-        response = web.json_response(data, status=status)
-        response.headers["Content-Type"] = "application/json"
-        return response
+            return answer({**DIRECT_MESSAGE, "id": "7002", "content": "sent", "author": BOT})
+        return answer([])
 
 
 @pytest.fixture

@@ -4,7 +4,8 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -132,22 +133,23 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture
 def database_url(request: pytest.FixtureRequest, settings: Settings) -> Iterator[str]:
     """A database for `upgrade`; on PostgreSQL that finds it up to date."""
-    if getattr(request, "param", "sqlite") == "sqlite":
-        yield default_url(settings.data_dir)
-        return
-    server: Postgres = request.getfixturevalue("postgres")
-    name = server.with_all_tables()
-    yield server.url(name)
-    server.drop(name)
+    with _database(request, settings, Postgres.with_all_tables) as url:
+        yield url
 
 
 @pytest.fixture
 def empty_database_url(request: pytest.FixtureRequest, settings: Settings) -> Iterator[str]:
     """A database without tables."""
+    with _database(request, settings, Postgres.new_database) as url:
+        yield url
+
+
+@contextmanager
+def _database(request: pytest.FixtureRequest, settings: Settings, make: Callable[[Postgres], str]) -> Iterator[str]:
     if getattr(request, "param", "sqlite") == "sqlite":
         yield default_url(settings.data_dir)
         return
     server: Postgres = request.getfixturevalue("postgres")
-    name = server.new_database()
+    name = make(server)
     yield server.url(name)
     server.drop(name)

@@ -1,16 +1,14 @@
 """Copies an SQLite database whole, while it is in use, and checks the copy. Copying the file itself is no backup."""
 
-import fcntl
 import os
 import re
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
 from persona_chat.errors import DatabaseUnusable, DataFolderUnusable
-from persona_chat.store.database import backups_of, explained
+from persona_chat.store.database import alone_in, backups_of, explained
 
 STAMP = "%Y%m%dT%H%M%SZ"
 """When a backup was made, as its name says it."""
@@ -41,7 +39,7 @@ def back_up(source: Path, revision: str) -> Path:
     partial = final.with_name(f"{final.name}.tmp")
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
-        with _alone_in(folder):
+        with alone_in(folder):  # what is half made is nobody's
             _remove_partial(source)
             try:
                 os.close(os.open(partial, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600))
@@ -90,17 +88,6 @@ def faults_of(path: Path) -> tuple[str, ...]:
         if orphans := {row[0] for row in connection.execute("PRAGMA foreign_key_check")}:
             found.append(f"Rows point at rows that are not there, in {', '.join(sorted(orphans))}.")
         return tuple(found)
-
-
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Let one backup be made at a time, so that what is half made is nobody's."""
-    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 def _remove_partial(source: Path) -> None:

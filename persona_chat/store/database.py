@@ -194,7 +194,7 @@ def _try(engine: Engine) -> None:
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Keep others from opening a database in the folder, which is made if need be.
+    """Keep others from opening or copying a database in the folder, which is made if need be.
 
     SQLite waits for no lock while it turns a new file to WAL: of two at once, one would fail.
     """

@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from persona_chat.store.backup import sync
+
 What = Literal["forgotten", "opted out", "opted in", "deleted", "cleared"]
 """A person; the same in and out; messages or their answers; everything from before a moment, `before`."""
 
@@ -95,7 +97,7 @@ class Ledger:
         finally:
             os.close(handle)
         if new:
-            _sync_folder(self.path.parent)
+            sync(self.path.parent)
 
 
 def beside(database: Path) -> Path:
@@ -111,14 +113,6 @@ def _deletion(entry: dict[str, Any]) -> Deletion:
 
 def _done(deletion: Deletion, at: datetime) -> Deletion:
     return Deletion(deletion.what, deletion.at, deletion.ids, deletion.before, at)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _now() -> datetime:

@@ -10,7 +10,6 @@ from typing import Any
 
 import discord
 from discord import app_commands
-from discord.ext import commands
 
 from bot import text
 from bot.adapters import AdapterCommands
@@ -24,14 +23,15 @@ from bot.draft import StopButton
 from bot.faces import Faces
 from bot.feedback import FeedbackCommands
 from bot.help import help_command
+from bot.listener import Listener
 from bot.log_channel import LogChannel
 from bot.meanwhile import Meanwhile
 from bot.moderation import ModerationCommands
-from bot.pace import Pace, Verdict
+from bot.pace import Pace
 from bot.persona_list import RestoreButton
 from bot.personas import PersonaCommands
-from bot.places import parent_of, said_at
-from bot.privacy import OPTED_OUT, PrivacyCommands, notice
+from bot.places import parent_of
+from bot.privacy import PrivacyCommands, notice
 from bot.reactions import Reactions
 from bot.reply_menus import reply_menus
 from bot.reply_view import ReplyButton
@@ -44,9 +44,7 @@ from persona_chat.chat import Chat
 from persona_chat.engine.reply import Wait, plainly
 from persona_chat.errors import Filtered, PersonaChatError, trace
 from persona_chat.feedback import Feedback
-from persona_chat.inbox import Hearing
 from persona_chat.language import N_, _, load, speak
-from persona_chat.manners import set_aside
 from persona_chat.place import Place
 from persona_chat.privacy import Privacy
 from persona_chat.retraining.retraining import Retraining
@@ -63,11 +61,6 @@ PERMISSIONS = NEEDED | discord.Permissions(manage_webhooks=True)
 """And that personas have names and pictures of their own; the README names the integer and a test compares them."""
 
 ONLY_ADDRESSED = N_("I can only read messages here that mention me or reply to me.")
-PAUSED = N_("I am silent here for now. `/chat resume` ends that.")
-PAUSED_EVERY_S = 300.0
-"""How seldom a channel is told so."""
-
-SAY_SOMETHING = N_("I am here. Say something and I will answer.")
 
 
 def intents(*, message_content: bool) -> discord.Intents:
@@ -129,7 +122,7 @@ class PersonaBot(discord.Client):
         self._answering = Answering(chat, self.faces, self.log_channel, stream=stream, buttons=buttons, wait=wait)
         self._meanwhile = Meanwhile(self, chat.inbox, self._answering)
         self.pace = pace or Pace(0, 0)
-        self._paused_told = commands.CooldownMapping.from_cooldown(1, PAUSED_EVERY_S, commands.BucketType.channel)
+        self._listener = Listener(self, self._answering)
         self.errors = Counter[str]()
         """How often something unforeseen went wrong, by its class."""
         self._under_way_now = 0
@@ -190,41 +183,7 @@ class PersonaBot(discord.Client):
             return
         with self.chat.inbox.hearing(message.channel.id, message.id) as hearing:
             if hearing.first:
-                await self._hear(message, me, hearing)
-
-    async def _hear(self, message: discord.Message, me: discord.ClientUser, hearing: Hearing) -> None:
-        speak(self.languages.of(message.guild, message.author.id))
-        if self.privacy.opted_out(message.author.id):
-            if message.guild is None:  # elsewhere they may be talking to somebody else
-                await self._answering.say(message, _(OPTED_OUT))
-            return
-        if not admits(self.chat.moderation, message):
-            return
-        place = said_at(message)
-        named = self.chat.cast.guests.named(place, message.content) is not None
-        asked = text.addressed(message, me, self.faces.is_ours)
-        addressed = named or asked
-        if set_aside(message.content):
-            return
-        if not self.chat.listening.hears(place, addressed=addressed):
-            if asked and self.chat.listening.manners(place).paused:
-                await self._say_paused(message)
-            return
-        hearing.for_us = True
-        heard = text.heard(message, me)
-        if listed := self.chat.moderation.words(place.guild_id).stops_input(heard.text):
-            await self._answering.not_read(message, listed)
-            return
-        verdict, line = self.pace.judge(message)
-        if verdict is not Verdict.ANSWER:
-            if verdict is Verdict.EXPLAIN:
-                await self._answering.say(message, line)
-            return
-        if heard.text:
-            with self._under_way():
-                await self._answering.answer(message, heard, addressed=addressed)
-        elif addressed and not message.attachments:
-            await self._answering.say(message, _(SAY_SOMETHING))
+                await self._listener.hear(message, me, hearing)
 
     def dispatch(self, event: str, /, *arguments: Any, **more: Any) -> None:
         """Let nothing begin after the end: discord.py says READY two seconds late, also when all is closed."""
@@ -256,8 +215,8 @@ class PersonaBot(discord.Client):
         moderation = self.chat.moderation
         if not admits(moderation, said) or moderation.words(payload.guild_id).stops_input(text.heard(said, me).text):
             return
-        with self._under_way():
-            await self.answered.question_edited(said, me, lambda: self._answers_anew(said))
+        with self.under_way():
+            await self.answered.question_edited(said, me, lambda: self._listener.answers_anew(said))
 
     async def on_raw_reaction_add(self, payload: discord.RawReactionActionEvent) -> None:
         """Some reactions to a reply say what to do with it."""
@@ -272,25 +231,13 @@ class PersonaBot(discord.Client):
         """What a reaction said is taken back with it."""
         await self._reactions.removed(payload)
 
-    def _answers_anew(self, edited: discord.Message) -> bool:
-        """Whether an edited message that was answered gets another answer. It counts as one more of that person."""
-        if set_aside(edited.content) or self.chat.listening.manners(said_at(edited)).silent:
-            return False
-        guild_id = edited.guild.id if edited.guild is not None else None
-        return not self.pace.over(guild_id, edited.author.id, edited.edited_at or edited.created_at)
-
-    async def _say_paused(self, message: discord.Message) -> None:
-        """Say so to who spoke to the bot, not each time."""
-        if self._paused_told.update_rate_limit(message, message.created_at.timestamp()) is None:
-            await self._answering.say(message, _(PAUSED))
-
     async def _deleted(self, message_ids: tuple[int, ...]) -> None:
         for message_id in message_ids:
             self.chat.stop(message_id, keep=False)
         await self.answered.messages_deleted(message_ids)
 
     @contextmanager
-    def _under_way(self) -> Iterator[None]:
+    def under_way(self) -> Iterator[None]:
         """Keep count of the answers that `settled` waits for."""
         self._under_way_now += 1
         self._settled.clear()

@@ -2,7 +2,8 @@
 
 import pytest
 
-from bot.client import SAY_SOMETHING, WENT_WRONG
+from bot.client import WENT_WRONG
+from bot.listener import SAY_SOMETHING
 from persona_chat.chat import NO_PERSONA
 from persona_chat.dialogue import Speaker
 from persona_chat.engine.reply import ReplyRequest

@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import select, update
 
-from bot.client import SAY_SOMETHING, PersonaBot
+from bot.client import PersonaBot
 from bot.draft import GOES_ON
+from bot.listener import SAY_SOMETHING
 from persona_chat.chat import ATTEMPTS
 from persona_chat.engine.scripted import ScriptedEngine
 from persona_chat.errors import GaveUp

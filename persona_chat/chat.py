@@ -1,19 +1,17 @@
 """One message in, one reply out. Knows the store and the engine; knows no Discord, no SQL and no model."""
 
 import asyncio
-import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import asdict, replace
 from functools import partial
-from typing import Any
 
+from persona_chat.asking import Asking, how
 from persona_chat.bursts import Burst, Bursts, together
-from persona_chat.cast import Cast, check_age
+from persona_chat.cast import Cast
 from persona_chat.dialogue import Dialogue, Speaker, Turn
 from persona_chat.engine.reply import Follow, Prompt, Reply, ReplyEngine, ReplyRequest, Wait, plainly, stopped_at
-from persona_chat.errors import Filtered, GaveUp, InputError, PersonaChatError, Stopped
-from persona_chat.guests import Called, answers_to, called
+from persona_chat.errors import Filtered, GaveUp, PersonaChatError, Stopped
+from persona_chat.guests import called
 from persona_chat.heard import Heard
 from persona_chat.inbox import Inbox
 from persona_chat.language import N_, _
@@ -24,11 +22,8 @@ from persona_chat.persona import Persona
 from persona_chat.place import Place
 from persona_chat.redrawing import clean, held_back
 from persona_chat.settings import Settings
-from persona_chat.store.seating import Seated
 from persona_chat.store.store import Store
 from persona_chat.underway import Begun, Turns, UnderWay
-
-NO_PERSONA = N_("Nobody is here to talk to yet. Set a persona with `/persona set`.")
 
 NOT_READ = N_("There is a word in that which this server's filter stops, so I do not answer it and keep nothing of it.")
 
@@ -45,7 +40,7 @@ Deliver = Callable[[Persona, str], AsyncIterator[int]]
 class Chat:
     """The path of a message through store and engine; `cast` is who talks where, `listening` to whom.
 
-    `moderation` is what servers allow, `inbox` what is not over.
+    `moderation` is what servers allow, `inbox` what is not over, `asking` what an engine is asked.
 
     A channel's messages are answered one after the other, in the order in which `answer` was called; each
     sees the reply before it. Channels do not wait for each other here.
@@ -57,6 +52,7 @@ class Chat:
         self.inbox = Inbox(store)
         self.memory = Memory(store.memories, on=settings.memory)
         self.moderation = Moderation(store)
+        self.asking = Asking(store, self.cast, self.memory, settings)
         self._wait = wait
         self._store = store
         self._engine = engine
@@ -87,7 +83,7 @@ class Chat:
         """Let a persona answer one message of which nothing is kept. Raises what the engine raises, and Filtered."""
         if listed := self.moderation.words(place.guild_id).stops_input(text):
             raise Filtered(NOT_READ, listed)
-        _, reply = await self.write(self.request(persona, (Turn(Speaker.A, text),), place), place)
+        _, reply = await self.write(self.asking.request(persona, (Turn(Speaker.A, text),), place), place)
         return reply
 
     async def answer(
@@ -208,7 +204,7 @@ class Chat:
         try:
             if several and (listed := self.moderation.words(heard.place.guild_id).stops_input(heard.text)):
                 raise Filtered(_(NOT_READ), listed)
-            seated, request = await self._asked(heard)
+            seated, request = await self.asking.asked(heard)
             async with thinking(seated.persona):
                 told = held_back(self.moderation, heard.place, follow)
                 written = partial(self._written, begun=begun, follow=told)
@@ -229,44 +225,6 @@ class Chat:
         if begun.taken_back:  # while it was saved or sent
             await asyncio.to_thread(self._store.answers.delete, [heard.message_id])
             raise Stopped
-
-    async def _asked(self, heard: Heard) -> tuple[Seated, ReplyRequest]:
-        """Who answers, and what the engine is asked."""
-        talk, turns = self._store.talk, self._settings.history_turns
-        seated, past = await asyncio.to_thread(talk, heard.place, turns, await self._called(heard))
-        if seated is None:
-            raise InputError(_(NO_PERSONA))
-        check_age(heard.place, seated.persona)
-        request = self.request(seated.persona, (*past, Turn(Speaker.A, heard.text, heard.speaker_name)), heard.place)
-        return seated, await self.memory.put(request, heard.place.channel_id, seated.kept.id)
-
-    async def _called(self, heard: Heard) -> int | None:
-        """The guest that is to answer; None for whoever was set there.
-
-        It is the one who is called by name, else whose message this replies to; where nobody was set, the first guest.
-        """
-        guests = self.cast.guests.at(heard.place)
-        if not guests:
-            return None
-        ids = [guest.persona_id for guest in guests]
-        host = await self.cast.seated(heard.place)
-        everybody = [answers_to(guest) for guest in guests]
-        if host is not None:
-            everybody.append(Called(host.kept.id, (host.persona.name,)))
-        wanted = called(heard.text, everybody)
-        if wanted is None and heard.answers is not None:
-            before = await asyncio.to_thread(self._store.answers.find, heard.answers)
-            wanted = before.persona_id if before is not None and heard.answers in before.sent else None
-        if wanted not in ids and host is None:
-            wanted = ids[0]
-        return wanted if wanted in ids else None
-
-    def request(self, persona: Persona, dialogue: Dialogue, place: Place) -> ReplyRequest:
-        """Return what an engine is asked, with a seed of its own, so that it can be asked the same again."""
-        sampling = self._settings.sampling
-        if sampling.seed is None:
-            sampling = replace(sampling, seed=random.getrandbits(31))
-        return ReplyRequest(persona, dialogue, sampling, self._settings.deadline_s, place.channel_id)
 
     async def write(self, request: ReplyRequest, place: Place) -> tuple[ReplyRequest, Reply]:
         """Let the engine answer, and return what it was asked in the end. Raises what it raises, and Filtered."""
@@ -311,14 +269,3 @@ class Chat:
     def in_turn(self, channel_id: int) -> AbstractAsyncContextManager[None]:
         """Wait for the channel's earlier messages; EngineBusy when too many of them wait already."""
         return self._turns.of(channel_id)
-
-
-def how(request: ReplyRequest, reply: Reply) -> dict[str, Any]:
-    """What a reply was made with, as it is kept beside it."""
-    return {
-        **{name: value for name, value in asdict(request.sampling).items() if name != "whole"},
-        "turns": reply.turns,
-        "remembered": len(request.dialogue),
-        "prompt_tokens": reply.prompt_tokens,
-        "finish": reply.finish.value,
-    }

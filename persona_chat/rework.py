@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from persona_chat.asking import how
 from persona_chat.cast import check_age
-from persona_chat.chat import Chat, how
+from persona_chat.chat import Chat
 from persona_chat.dialogue import Speaker, Turn
 from persona_chat.engine.reply import Prompt, ReplyRequest
 from persona_chat.errors import Filtered, InputError, PersonaGone
@@ -151,7 +152,7 @@ class Rework:
         seated, past = await asyncio.to_thread(self._store.talk, place, self._settings.history_turns, guest_id)
         if seated is None:
             raise InputError(_("Nobody talks here. Set a persona with `/persona set`."))
-        request = self._chat.request(seated.persona, (*past, Turn(Speaker.A, "…")), place)
+        request = self._chat.asking.request(seated.persona, (*past, Turn(Speaker.A, "…")), place)
         request = await self._chat.memory.put(request, place.channel_id, seated.kept.id)
         return await self._chat.prompt(request), len(past)
 
@@ -172,6 +173,6 @@ class Rework:
         check_age(place, persona)
         past = await asyncio.to_thread(self._store.answers.before, answer, self._settings.history_turns)
         asked = Turn(Speaker.A, answer.asked, answer.asker_name)
-        request = self._chat.request(persona, (*past, asked), place)
+        request = self._chat.asking.request(persona, (*past, asked), place)
         request = await self._chat.memory.put(request, answer.channel_id, answer.persona_id, answer.message_id)
         return request, answer.version.revision_id if revision_id is None else revision_id

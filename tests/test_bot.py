@@ -4,7 +4,7 @@ import pytest
 
 from bot.client import WENT_WRONG
 from bot.listener import SAY_SOMETHING
-from persona_chat.chat import NO_PERSONA
+from persona_chat.asking import NO_PERSONA
 from persona_chat.dialogue import Speaker
 from persona_chat.engine.reply import ReplyRequest
 from persona_chat.engine.scripted import ScriptedEngine

@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+READ = 500
+"""So many messages of a channel are read, the newest. After some crashes in a row most of them are answered already."""
+
 MOST = 100
-"""So many messages of a channel are looked at, the newest: more were not said to us."""
+"""So many of those that nobody took are heard, the newest: to more it is too late to answer."""
 
 
 class Meanwhile:
@@ -60,10 +63,12 @@ class Meanwhile:
             channel = await channel_at(self._client, channel_id)
             if not self._client.holds(channel):
                 return
-            newest = [one async for one in channel.history(limit=MOST, after=after, oldest_first=False)]
+            newest = [one async for one in channel.history(limit=READ, after=after, oldest_first=False)]
         except (discord.NotFound, discord.Forbidden):
             newest = []  # it is gone, or not ours to read
-        missed = [one for one in reversed(newest) if text.from_person(one)]
+        said = [one for one in newest if text.from_person(one)]
+        known = await self._inbox.known([one.id for one in said])
+        missed = [one for one in said if one.id not in known][:MOST][::-1]
         self._inbox.expect(channel_id, [one.id for one in missed])
         if missed:
             hearing = asyncio.create_task(self._hear(missed))

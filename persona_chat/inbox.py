@@ -6,7 +6,7 @@ Knows the store; knows no Discord and no SQL.
 import asyncio
 import logging
 from collections import OrderedDict, defaultdict
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -125,6 +125,10 @@ class Inbox:
             task.cancel()
             await asyncio.wait((task,))
             await self.keep_marks()
+
+    async def known(self, message_ids: Sequence[int]) -> set[int]:
+        """Return which of these messages were taken to be answered already."""
+        return await asyncio.to_thread(self._store.inbox.known, message_ids)
 
     async def channels(self) -> tuple[int, ...]:
         """Return the channels where somebody talked to us, the latest first."""

@@ -74,7 +74,7 @@ class Killed:
         process = first
         for number in range(kills):
             talking = asyncio.create_task(self.talk())
-            await asyncio.sleep(self._random.uniform(0.5, 1.5))
+            await asyncio.sleep(self._random.uniform(0.5, 3.5))
             process.send_signal(signal.SIGKILL)
             await process.wait()
             await asyncio.sleep(0.2)  # this is said to nobody
@@ -132,5 +132,5 @@ async def test_a_bot_that_is_killed_loses_nothing_and_says_nothing_twice(tmp_pat
 @pytest.mark.parametrize("protection", PROTECTIONS[: count(1, len(PROTECTIONS))])
 async def test_without_a_protection_that_would_be_seen(tmp_path: Path, protection: str) -> None:
     asked, lost, doubled = await live(tmp_path / "data", count(2, 5), protection)
-    record("B1", without=protection, messages=asked, lost=lost, doubled=doubled)
+    record(f"B1 without {protection}", messages=asked, lost=lost, doubled=doubled)
     assert lost or doubled

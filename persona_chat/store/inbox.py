@@ -1,6 +1,6 @@
 """What came in and is not over: messages that a crash left, and up to where channels were heard; verbs of `Inbox`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -82,6 +82,11 @@ class Inbox:
         claimed = update(Messages).where(Messages.message_id == message_id, Messages.state == CLAIMED)
         with self._writing() as connection:
             return bool(connection.execute(claimed.values(**_refused(reason))).rowcount)
+
+    def known(self, message_ids: Sequence[int]) -> set[int]:
+        """Return which of these messages were claimed, whatever became of them."""
+        with self._reading() as connection:
+            return set(connection.scalars(select(Messages.message_id).where(Messages.message_id.in_(message_ids))))
 
     def marks(self) -> dict[int, int]:
         """Return up to which message each channel was heard."""

@@ -52,7 +52,12 @@ def _without(protection: str) -> None:
         "mark": [(Inbox, "_mark", lambda self, _channel_id: max(self._seen)), nothing_left],
         "catching up": [(meanwhile.Meanwhile, "_catch_up", not_at_all)],
         "saved reply": [nothing_left],
-        "claim": [(Store, "claim", claims_always), (Inbox, "mark", lambda *_given: 1)],
+        # As if it were not known which messages were taken.
+        "claim": [
+            (Store, "claim", claims_always),
+            (StoredInbox, "known", lambda *_given: set()),
+            (Inbox, "mark", lambda *_given: 1),
+        ],
     }
     for owner, name, instead in changes[protection]:
         setattr(owner, name, instead)

@@ -23,7 +23,7 @@ from persona_chat.settings import load_settings
 from persona_chat.store.inbox import Inbox as StoredInbox
 from persona_chat.store.store import Store
 
-PROTECTIONS = ("nonce", "mark", "catching up", "saved reply", "claim")
+PROTECTIONS = ("catching up", "mark", "saved reply", "claim", "nonce")
 
 
 def _reply(request: ReplyRequest) -> str:

@@ -44,6 +44,7 @@ pytest_plugins = [
     "tests.demo_page",
     "tests.login_discord",
     "tests.model_fixtures",
+    "tests.people",
     "tests.postgres",
     "tests.registry_fixtures",
     "tests.running_bot",

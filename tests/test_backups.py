@@ -10,9 +10,9 @@ from persona_chat.settings import Settings
 from persona_chat.store import backup
 from persona_chat.store.database import DATABASE
 from persona_chat.store.store import Store
+from tests.people import CANARY, GUS, OLIVE, chat_of, files_with, rows, say, seat_vera
 from tests.test_cli import persona_chat
 from tests.test_instance import holding
-from tests.test_people import CANARY, GUS, OLIVE, chat_of, files_with, rows, say, seat_vera
 
 
 def db(settings: Settings, *command: object, code: int = 0) -> str:

@@ -11,9 +11,9 @@ from persona_chat.privacy import Privacy
 from persona_chat.settings import Settings
 from persona_chat.store.feedback import Mine, Tally, Thumb
 from persona_chat.store.store import Store
+from tests.people import CANARY, GUS, OLIVE, chat_of, files_with, place, rows, say, seat_vera
 from tests.postgres import rows_of
 from tests.test_cli import persona_chat
-from tests.test_people import CANARY, GUS, OLIVE, chat_of, files_with, place, rows, say, seat_vera
 from tests.test_retention import age
 
 pytestmark = pytest.mark.both_databases

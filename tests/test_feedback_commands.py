@@ -15,7 +15,7 @@ from persona_chat.settings import Settings
 from persona_chat.store.feedback import Suggestion, Tally
 from persona_chat.store.store import Store
 from tests.discord_world import World, fill, make_bot, never_pings, told, world
-from tests.test_people import CANARY, files_with, rows
+from tests.people import CANARY, files_with, rows
 from tests.test_replies import VERA, last, numbered
 
 

@@ -15,7 +15,7 @@ from persona_chat.store.database import DATABASE
 from persona_chat.store.redo import finish_deletions
 from persona_chat.store.restore import restore
 from persona_chat.store.store import Store
-from tests.test_people import CANARY, GUS, OLIVE, rows, say, seat_vera
+from tests.people import CANARY, GUS, OLIVE, rows, say, seat_vera
 from tests.torture import count, record
 
 KILLS = count(2, 10)

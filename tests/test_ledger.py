@@ -13,7 +13,7 @@ from persona_chat.settings import Settings
 from persona_chat.store.database import DATABASE, default_url
 from persona_chat.store.ledger import Ledger
 from persona_chat.store.store import Store
-from tests.test_people import CANARY, GUS, OLIVE, chat_of, rows, say, seat_vera
+from tests.people import CANARY, GUS, OLIVE, chat_of, rows, say, seat_vera
 
 
 async def test_what_people_had_deleted_is_noted_without_a_word(store: Store, settings: Settings) -> None:

@@ -1,93 +1,33 @@
-"""What is kept of people on real databases: counted, taken along, and forgotten without a trace."""
+"""What is kept of people is forgotten without a trace, on real databases."""
 
 import asyncio
 import json
-import random
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing, contextmanager, nullcontext
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection
 
-from persona_chat import privacy as privacy_module
 from persona_chat.chat import Chat
 from persona_chat.engine.reply import Follow, Reply, ReplyRequest
 from persona_chat.engine.scripted import ScriptedEngine
 from persona_chat.errors import PersonaGone, Stopped
 from persona_chat.heard import Heard
 from persona_chat.persona import Persona
-from persona_chat.place import Place, Scope, Spot
-from persona_chat.privacy import Privacy
+from persona_chat.place import Scope, Spot
 from persona_chat.process import Process
 from persona_chat.settings import Settings
 from persona_chat.store.database import DATABASE, PRAGMAS
 from persona_chat.store.holdings import Held
 from persona_chat.store.jobs import Order, State
 from persona_chat.store.store import Store
-from persona_chat.store.tables import Base
-from tests.postgres import on_sqlite, rows_of
+from tests.people import CANARY, CHANNEL, GUS, OLIVE, SERVER, chat_of, files_with, place, rows, say, seat_vera
+from tests.postgres import on_sqlite
 
 pytestmark = pytest.mark.both_databases
-
-
-# With fewer digits they would now and then be found in the microseconds of a time.
-GUS, OLIVE, SERVER, CHANNEL = 70_000_001, 70_000_002, 50, 100
-CANARY = "canary"
-VERA = Persona("Vera", "I keep a lighthouse.")
-
-
-def place(person: int = GUS, channel: int = CHANNEL, guild: int | None = SERVER) -> Place:
-    return Place(channel, person, guild)
-
-
-def seat_vera(store: Store, channel: int = CHANNEL) -> int:
-    store.seating.put(Spot(Scope.CHANNEL, channel), Spot(Scope.SERVER, SERVER), VERA, OLIVE)
-    seated = store.seating.seated(place(channel=channel))
-    assert seated is not None
-    return seated.revision_id
-
-
-def say(store: Store, number: int, person: int, text: str, revision: int, channel: int = CHANNEL) -> None:
-    """Something that is said, answered twice, and sent."""
-    assert store.claim(Heard(number, place(person, channel), f"name of {person}", text))
-    store.save_reply(number, revision, f"You say {text}", None, {"seed": number, "note": text})
-    store.mark_sent(number, 0, number + 1_000_000)
-    store.answers.add(number, revision, f"Again: {text}", None, {"seed": number})
-
-
-def chat_of(store: Store, settings: Settings, engine: ScriptedEngine | None = None) -> tuple[Chat, Privacy]:
-    chat = Chat(store, engine or ScriptedEngine(lambda request: f"You say {request.dialogue[-1].text}"), settings)
-    return chat, Privacy(store, chat, settings.retention_days)
-
-
-def rows(database: str | Path) -> str:
-    """Every value of every table, of a database by its URL or of an SQLite file."""
-    url = f"sqlite:///{database}" if isinstance(database, Path) else database
-    return repr(rows_of(url, *(f"SELECT * FROM {table}" for table in Base.metadata.tables)))
-
-
-def files_with(folder: Path, word: str) -> list[str]:
-    return [path.name for path in folder.rglob("*") if path.is_file() and word.encode() in path.read_bytes()]
-
-
-@pytest.fixture
-def lived(store: Store) -> Store:
-    """A database in which two people talked and edited, so that SQLite had to move rows from page to page."""
-    revision, other = seat_vera(store), seat_vera(store, CHANNEL + 1)
-    chance = random.Random(2)
-    for number in range(1, 301):
-        person = GUS if number % 2 else OLIVE
-        word = CANARY if person == GUS else "kept"
-        say(store, number, person, f"{word} {number} " * (number % 23 + 1), revision if number % 3 else other)
-        if number > 2:
-            earlier = chance.randrange(3, number + 1)
-            word = CANARY if earlier % 2 else "kept"
-            store.answers.rephrase(earlier, f"{word} {earlier} " * chance.randint(1, 150))
-    return store
 
 
 async def test_forgetting_leaves_no_word_in_any_table_file_or_log(
@@ -202,65 +142,6 @@ async def test_a_retraining_that_is_under_way_still_knows_who_asked(store: Store
     under_way = store.jobs.under_way()
     assert under_way is not None
     assert under_way.order.requested_by == GUS
-
-
-@pytest.mark.sqlite_only
-async def test_everything_is_counted(lived: Store, settings: Settings) -> None:
-    lived.claim(Heard(900, place(channel=CHANNEL + 5), "Gus", "Never answered."))
-    lived.refuse(900, "EngineBusy")
-    lived.claim(Heard(901, place(channel=CHANNEL + 6), "Gus", "Being answered."))
-    _, privacy = chat_of(lived, settings)
-    held = (await privacy.about(GUS)).held
-    assert (held.messages, held.replies, held.channels, held.unanswered) == (151, 300, 2, 1)
-    assert held.oldest is not None
-    assert (await privacy.about(12345)).held == Held()
-
-
-@pytest.mark.sqlite_only
-async def test_an_export_is_json_with_everything(lived: Store, settings: Settings) -> None:
-    own = lived.library.create(Spot(Scope.ME, GUS), Persona("Nemo", 'A "captain" — ünïcode\n🦜'), GUS)
-    lived.library.edit(own.id, Persona("Nemo", "Another one."), GUS)
-    lived.seating.seat(Spot(Scope.ME, GUS), own.id, GUS)
-    lived.library.delete(lived.library.create(Spot(Scope.ME, GUS), Persona("Gone", "Deleted."), GUS).id)
-    lived.answers.add(2, 1, "As I would say it.", None, {"edited_by": GUS})
-    _, privacy = chat_of(lived, settings)
-    await privacy.opt_out(GUS)
-    export = await privacy.export(GUS)
-    data = json.loads(export.content)
-    assert (export.left_out, data["complete"], data["person_id"]) == (0, True, GUS)
-    assert data["opted_out_at"]
-    assert data["chosen_for_everywhere"]["persona"] == "Nemo"
-    assert [message["message_id"] for message in data["messages"]] == list(range(1, 301, 2)), "the oldest first"
-    first = data["messages"][0]
-    assert first["text"] == f"{CANARY} 1 " * 2
-    assert first["channel_id"] == CHANNEL
-    assert first["said_at"].endswith("+00:00")
-    assert [reply["text"][:9] for reply in first["replies"]] == ["You say c", "Again: ca"]
-    assert first["replies"][0]["how"] == {"seed": 1, "note": f"{CANARY} 1 " * 2}
-    assert {persona["revisions"][0]["persona"]["name"] for persona in data["personas"]} == {"Nemo", "Gone"}
-    nemo = next(persona for persona in data["personas"] if persona["revisions"][0]["persona"]["name"] == "Nemo")
-    assert [one["persona"]["about"] for one in nemo["revisions"]] == ['A "captain" — ünïcode\n🦜', "Another one."]
-    assert [edit["text"] for edit in data["replies_you_rewrote"]] == ["As I would say it."]
-
-
-async def test_an_export_that_is_too_large_leaves_out_the_oldest_and_says_so(
-    lived: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(privacy_module, "EXPORT_BYTES", 40_000)
-    _, privacy = chat_of(lived, settings)
-    export = await privacy.export(GUS)
-    data = json.loads(export.content)
-    assert len(export.content) <= 40_000
-    assert export.left_out == data["left_out_because_too_large"] == 150 - len(data["messages"])
-    assert not data["complete"]
-    assert data["messages"][-1]["message_id"] == 299
-    assert len(data["messages"]) > 20
-
-
-async def test_an_export_of_somebody_unknown_is_empty(store: Store, settings: Settings) -> None:
-    _, privacy = chat_of(store, settings)
-    data = json.loads((await privacy.export(GUS)).content)
-    assert (data["messages"], data["personas"], data["chosen_for_everywhere"]) == ([], [], None)
 
 
 class Waiting(ScriptedEngine):

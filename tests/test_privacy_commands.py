@@ -11,8 +11,8 @@ from persona_chat.place import Place, Scope
 from persona_chat.settings import Settings, load_settings
 from persona_chat.store.store import Store
 from tests.discord_world import World, fill, never_pings, told, world
+from tests.people import CANARY, files_with, rows
 from tests.test_draft import speaking
-from tests.test_people import CANARY, files_with, rows
 
 VERA = Persona("Vera", "I keep a lighthouse.", ("I have a parrot.",))
 

@@ -15,7 +15,7 @@ from persona_chat.settings import Settings
 from persona_chat.store.store import Store
 from persona_chat.word_filter import Filtering, Side
 from tests.discord_world import World, fill, never_pings, told, world
-from tests.test_people import rows
+from tests.people import rows
 
 pytestmark = pytest.mark.both_databases
 

@@ -20,8 +20,8 @@ from persona_chat.store import forgetting as statements
 from persona_chat.store.database import DATABASE
 from persona_chat.store.store import Store
 from persona_chat.store.tables import Messages
+from tests.people import CANARY, GUS, OLIVE, chat_of, files_with, place, rows, say, seat_vera
 from tests.postgres import rows_of
-from tests.test_people import CANARY, GUS, OLIVE, chat_of, files_with, place, rows, say, seat_vera
 
 pytestmark = pytest.mark.both_databases
 

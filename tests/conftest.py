@@ -44,8 +44,8 @@ pytest_plugins = [
     "tests.demo_page",
     "tests.login_discord",
     "tests.model_fixtures",
-    "tests.people",
     "tests.postgres",
+    "tests.people",  # after what it imports, whose asserts pytest rewrites
     "tests.registry_fixtures",
     "tests.running_bot",
     "tests.training_fixtures",

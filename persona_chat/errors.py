@@ -28,6 +28,8 @@ PersonaChatError
     ├── DataFolderUnusable
     ├── DatabaseTooNew
     ├── DatabaseUnusable
+    ├── KeyMissing
+    ├── WordsUnreadable
     ├── BaseUnavailable
     └── AdapterRefused
 """
@@ -225,6 +227,30 @@ class DatabaseUnusable(CannotStart):
     """The database cannot be opened, is damaged, or is locked by someone else."""
 
     exit_code = 10
+
+
+class KeyMissing(CannotStart):
+    """What people said is encrypted under a key that is not there."""
+
+    exit_code = 13
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(
+            f"What people said is encrypted under the key {key_id}, and that is not there. Put your backup of the file "
+            "`key` in the data folder, or name it with PERSONA_CHAT_KEY_FILE or PERSONA_CHAT_KEYS. Nothing was changed."
+        )
+
+
+class WordsUnreadable(CannotStart):
+    """Something that is encrypted was changed, or moved from where it was."""
+
+    exit_code = 10
+
+    def __init__(self, column: str) -> None:
+        super().__init__(
+            f"Something in {column} cannot be decrypted: the database was damaged, or changed by another program. "
+            "Put the newest backup in its place."
+        )
 
 
 class DiscordUnreachable(CannotStart):

@@ -13,6 +13,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, Operati
 from sqlalchemy.pool import NullPool
 
 from persona_chat.errors import DatabaseUnusable, DataFolderUnusable, SettingsError
+from persona_chat.store.keys import NO_KEYS, Keys
+from persona_chat.store.tables.words import give_keys
 
 log = logging.getLogger(__name__)
 
@@ -87,8 +89,10 @@ def has_file(path: Path) -> bool:
         raise _folder_unusable(path.parent, error) from None
 
 
-def open_database(url: str) -> Engine:
+def open_database(url: str, keys: Keys = NO_KEYS) -> Engine:
     """Open the database, making an SQLite file and its folder where there are none (for their owner only).
+
+    What people said is read and kept under `keys`.
 
     A transaction takes the write lock when it begins, except on `for_reading(engine)`. Raises SettingsError
     for a URL that cannot be used, DataFolderUnusable, and DatabaseUnusable.
@@ -100,6 +104,7 @@ def open_database(url: str) -> Engine:
         engine = create_engine(parsed, hide_parameters=True, pool_pre_ping=path is None)
     except (ImportError, NoSuchModuleError):
         raise SettingsError(NO_DRIVER) from None
+    give_keys(engine, keys)
     try:
         with explained(path):
             if path is None:

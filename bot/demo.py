@@ -27,6 +27,7 @@ from persona_chat.chat import Chat
 from persona_chat.engine.choice import engine_for
 from persona_chat.errors import InputError
 from persona_chat.example import DAVID, example_personas
+from persona_chat.instance import only_one_in
 from persona_chat.place import Place, Scope
 from persona_chat.serving import to_serve
 from persona_chat.settings import Settings
@@ -73,11 +74,12 @@ def run_demo(settings: Settings, *, port: int, browser: bool) -> None:
     """Serve the page until Ctrl-C or until it is ended there."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     started = time.perf_counter()
-    asyncio.run(_demo(settings, port=port, browser=browser, started=started))
+    _check_port(port)
+    with only_one_in(settings.data_dir):
+        asyncio.run(_demo(settings, port=port, browser=browser, started=started))
 
 
 async def _demo(settings: Settings, *, port: int, browser: bool, started: float) -> None:
-    _check_port(port)
     url = default_url(settings.data_dir, DEMO_DATABASE)
     await asyncio.to_thread(upgrade, url)
     waits = Waits()

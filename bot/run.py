@@ -25,6 +25,7 @@ from persona_chat.errors import (
     TokenRejected,
 )
 from persona_chat.feedback import Feedback
+from persona_chat.instance import only_one_in
 from persona_chat.options import loading
 from persona_chat.privacy import Privacy
 from persona_chat.registry import Registry
@@ -73,6 +74,11 @@ async def serve(settings: Settings) -> None:
     """Start everything, in the order in which faults are quick to see, and serve until stopped."""
     if settings.token is None:
         raise TokenMissing(NO_TOKEN)
+    with only_one_in(settings.data_dir):
+        await _serve(settings, settings.token.get_secret_value())
+
+
+async def _serve(settings: Settings, token: str) -> None:
     url = settings.database_url or default_url(settings.data_dir)
     await asyncio.to_thread(upgrade, url)
     serving = await asyncio.to_thread(to_serve, settings, url)
@@ -80,7 +86,7 @@ async def serve(settings: Settings) -> None:
     async with stopped_by_signals(), open_core(settings, url, engine) as core:
         bot = bot_on(core, settings, webhooks=settings.webhooks)
         async with bot, _answered_at_the_end(bot, engine):
-            await _login(bot, settings.token.get_secret_value())
+            await _login(bot, token)
             await start_engine(engine)
             async with following(core, serving), forgetting(core), retraining_in(bot):
                 _say_ready(bot)

@@ -26,6 +26,7 @@ PersonaChatError
     ├── IntentMissing
     ├── DiscordUnreachable
     ├── DataFolderUnusable
+    ├── AlreadyRunning     another process holds the data folder
     ├── DatabaseTooNew
     ├── DatabaseUnusable
     ├── KeyMissing
@@ -203,6 +204,12 @@ class DataFolderUnusable(CannotStart):
     """The data folder cannot be made or written to."""
 
     exit_code = 6
+
+
+class AlreadyRunning(CannotStart):
+    """Another process holds the data folder."""
+
+    exit_code = 15
 
 
 class DatabaseTooNew(CannotStart):

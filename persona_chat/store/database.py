@@ -86,7 +86,7 @@ def has_file(path: Path) -> bool:
     try:
         return path.exists()
     except OSError as error:
-        raise _folder_unusable(path.parent, error) from None
+        raise folder_unusable(path.parent, error) from None
 
 
 def open_database(url: str, keys: Keys = NO_KEYS) -> Engine:
@@ -112,7 +112,7 @@ def open_database(url: str, keys: Keys = NO_KEYS) -> Engine:
             else:
                 event.listen(engine, "connect", _set_up)
                 event.listen(engine, "begin", _begin)
-                with _alone_in(path.parent):
+                with alone_in(path.parent):
                     _make_file(path)
                     _try(engine)
     except BaseException:
@@ -203,7 +203,7 @@ def _try(engine: Engine) -> None:
 
 
 @contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
+def alone_in(folder: Path) -> Iterator[None]:
     """Keep others from opening a database in the folder, which is made if need be.
 
     SQLite waits for no lock while it turns a new file to WAL: of two at once, one would fail.
@@ -212,7 +212,7 @@ def _alone_in(folder: Path) -> Iterator[None]:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        raise _folder_unusable(folder, error) from None
+        raise folder_unusable(folder, error) from None
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
@@ -231,10 +231,11 @@ def _make_file(path: Path) -> None:
         if not os.access(path, os.R_OK | os.W_OK):
             raise DatabaseUnusable(UNUSABLE.format(path=path)) from None
     except OSError as error:
-        raise _folder_unusable(path.parent, error) from None
+        raise folder_unusable(path.parent, error) from None
 
 
-def _folder_unusable(folder: Path, error: OSError) -> DataFolderUnusable:
+def folder_unusable(folder: Path, error: OSError) -> DataFolderUnusable:
+    """Return the error that says why nothing can be kept in the folder, and what to do."""
     return DataFolderUnusable(
         f"The database cannot be kept in {folder} ({error.strerror}). Make that folder writable, or choose "
         "another one with --data-dir or PERSONA_CHAT_DATA_DIR."

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from persona_chat import __version__, adapters_cli, bench_cli, feedback_cli, replay_cli, retrain_cli
+from persona_chat import __version__, adapters_cli, bench_cli, feedback_cli, keys_cli, replay_cli, retrain_cli
 from persona_chat.engine.thread import THREAD_NAME
 from persona_chat.errors import InputError, PersonaChatError, trace
 from persona_chat.options import Base, DataDir, database_url, loading, settings_of
@@ -31,6 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 db = typer.Typer(help="Bring the database up to date, or see whether it is.", no_args_is_help=True)
+db.command("rotate-key")(keys_cli.rotate_key)
 app.add_typer(db, name="db")
 app.add_typer(adapters_cli.app, name="adapters")
 app.command()(retrain_cli.retrain)

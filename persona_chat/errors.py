@@ -239,7 +239,7 @@ class DatabaseUnusable(CannotStart):
 class KeyMissing(CannotStart):
     """What people said is encrypted under a key that is not there."""
 
-    exit_code = 13
+    exit_code = 16
 
     def __init__(self, key_id: str) -> None:
         super().__init__(

@@ -100,9 +100,11 @@ def new_key() -> Key:
 
 def read_keys(text: str, where: str) -> tuple[Key, ...]:
     """Read keys, one a line or with commas between; `#` begins a remark. Raises SettingsError, which shows none."""
-    lines = (line.partition("#")[0].strip() for line in text.replace(",", "\n").splitlines())
+    written = ",".join(line.partition("#")[0] for line in text.splitlines()).split(",")
     try:
-        keys = tuple(Key(base64.b64decode(line, altchars=b"-_", validate=True)) for line in lines if line)
+        keys = tuple(
+            Key(base64.b64decode(one.strip(), altchars=b"-_", validate=True)) for one in written if one.strip()
+        )
     except (binascii.Error, ValueError):
         raise SettingsError(NOT_KEYS.format(where=where)) from None
     if not keys or any(len(key.secret) != KEY_BYTES for key in keys):

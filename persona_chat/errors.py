@@ -29,8 +29,8 @@ PersonaChatError
     ├── AlreadyRunning     another process holds the data folder
     ├── DatabaseTooNew
     ├── DatabaseUnusable
+    │   └── WordsUnreadable    what is encrypted was changed
     ├── KeyMissing
-    ├── WordsUnreadable
     ├── BaseUnavailable
     └── AdapterRefused
 """
@@ -248,10 +248,8 @@ class KeyMissing(CannotStart):
         )
 
 
-class WordsUnreadable(CannotStart):
+class WordsUnreadable(DatabaseUnusable):
     """Something that is encrypted was changed, or moved from where it was."""
-
-    exit_code = 10
 
     def __init__(self, column: str) -> None:
         super().__init__(

@@ -16,7 +16,7 @@ from persona_chat.store.schema import upgrade
 from persona_chat.store.sealing import is_done, seal_all, see_that_keys_are_there
 from persona_chat.store.store import Store
 from persona_chat.store.tables import Base
-from persona_chat.store.tables.words import ListedWords, Words
+from persona_chat.store.tables.spoken import Spoken, SpokenList
 
 CANARY = "the canary sings at dawn"
 WHERE = Place(channel_id=7, person_id=5, guild_id=3)
@@ -133,7 +133,7 @@ def values(engine):
     found = []
     for table in Base.metadata.sorted_tables:
         for column in table.columns:
-            if isinstance(column.type, Words | ListedWords):
+            if isinstance(column.type, Spoken | SpokenList):
                 query = text(f'SELECT CAST("{column.name}" AS TEXT) FROM {table.name}')
                 with engine.begin() as connection:
                     found += [(f"{table.name}.{column.name}", value) for value in connection.scalars(query) if value]
@@ -225,7 +225,7 @@ def test_a_missing_key_is_noticed_in_every_column(tmp_path, keys):
     engine = open_database(url_of(tmp_path), Keys([new_key()]))
     for table in Base.metadata.sorted_tables:
         for column in table.columns:
-            if isinstance(column.type, Words | ListedWords):
+            if isinstance(column.type, Spoken | SpokenList):
                 with engine.begin() as connection, pytest.raises(KeyMissing, match=keys.all[0].id):
                     connection.execute(select(column).where(column.is_not(None), column != "")).all()
     before = values(engine)

@@ -14,7 +14,7 @@ from sqlalchemy.pool import NullPool
 
 from persona_chat.errors import DatabaseUnusable, DataFolderUnusable, SettingsError
 from persona_chat.store.keys import NO_KEYS, Keys
-from persona_chat.store.tables.words import give_keys
+from persona_chat.store.tables.spoken import give_keys
 
 log = logging.getLogger(__name__)
 

@@ -26,7 +26,7 @@ from persona_chat.errors import KeyMissing
 from persona_chat.store.database import for_reading, scrub
 from persona_chat.store.keys import MARK, PLAIN, Keys
 from persona_chat.store.tables import Base
-from persona_chat.store.tables.words import ListedWords, Words
+from persona_chat.store.tables.spoken import Spoken, SpokenList
 
 BATCH = 200
 """Rows that are written in one transaction, so that nobody waits long for the lock."""
@@ -70,7 +70,7 @@ def seal_all(engine: Engine, keys: Keys) -> int:
 
 def _seal(engine: Engine, table: Table, keys: Keys) -> int:
     identity = list(table.primary_key)
-    columns = [column for column in table.columns if isinstance(column.type, Words | ListedWords)]
+    columns = [column for column in table.columns if isinstance(column.type, Spoken | SpokenList)]
     stale = _stale(table, keys)
     with for_reading(engine).begin() as connection:
         rows = [tuple(row) for row in connection.execute(select(*identity).where(stale))]
@@ -111,7 +111,7 @@ def _begins(raw: ColumnElement[str], start: int, mark: str) -> ColumnElement[boo
 
 def _raw(column: Any) -> tuple[ColumnElement[str], int]:
     """What is written in the column, and where a mark begins in it: in JSON behind a quotation mark."""
-    return cast(column, Text), 2 if isinstance(column.type, ListedWords) else 1
+    return cast(column, Text), 2 if isinstance(column.type, SpokenList) else 1
 
 
 def _tables() -> Iterator[Table]:
@@ -121,5 +121,5 @@ def _tables() -> Iterator[Table]:
 def _columns() -> Iterator[tuple[Table, Any]]:
     for table in Base.metadata.sorted_tables:
         for column in table.columns:
-            if isinstance(column.type, Words | ListedWords):
+            if isinstance(column.type, Spoken | SpokenList):
                 yield table, column

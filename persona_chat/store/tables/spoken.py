@@ -19,7 +19,7 @@ def give_keys(engine: Engine, keys: Keys) -> None:
     _KEYS[engine.dialect] = keys
 
 
-class Words(TypeDecorator[str]):
+class Spoken(TypeDecorator[str]):
     """Words. Raises KeyMissing and WordsUnreadable when they are read.
 
     "" stays "" in the database, so it can be compared with there; no other words can.
@@ -41,8 +41,8 @@ class Words(TypeDecorator[str]):
         return None if value is None else _keys(dialect).open(value, self.column)
 
 
-class ListedWords(TypeDecorator[list[Any]]):
-    """Words in a list, as JSON; encrypted, it is a JSON string. Raises as `Words` does."""
+class SpokenList(TypeDecorator[list[Any]]):
+    """Words in a list, as JSON; encrypted, it is a JSON string. Raises as `Spoken` does."""
 
     impl = JSON(none_as_null=True)
     cache_ok = True

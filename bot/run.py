@@ -31,6 +31,7 @@ from persona_chat.errors import (
 )
 from persona_chat.feedback import Feedback
 from persona_chat.instance import only_one_in
+from persona_chat.keyring import keys_to_run
 from persona_chat.options import loading
 from persona_chat.privacy import Privacy
 from persona_chat.registry import Registry
@@ -39,6 +40,7 @@ from persona_chat.rework import Rework
 from persona_chat.serving import Serving, to_serve
 from persona_chat.settings import Settings
 from persona_chat.store.database import default_url, open_database
+from persona_chat.store.keys import NO_KEYS, Keys
 from persona_chat.store.redo import finish_deletions
 from persona_chat.store.schema import upgrade
 from persona_chat.store.store import Store
@@ -85,10 +87,11 @@ async def serve(settings: Settings) -> None:
 async def _serve(settings: Settings, token: str) -> None:
     url = settings.database_url or default_url(settings.data_dir)
     await asyncio.to_thread(upgrade, url)
+    keys = await asyncio.to_thread(keys_to_run, settings, url)
     serving = await asyncio.to_thread(to_serve, settings, url)
     metrics = Metrics()
     engine = Measured(engine_for(settings, adapter=serving.folder), metrics)
-    async with stopped_by_signals(), open_core(settings, url, engine) as core:
+    async with stopped_by_signals(), open_core(settings, url, engine, keys=keys) as core:
         bot = bot_on(core, settings, webhooks=settings.webhooks, http_trace=metrics.trace())
         async with bot, _answered_at_the_end(bot, engine), seen(bot, core.store, engine, metrics, settings):
             await _login(bot, token)
@@ -119,9 +122,11 @@ class Core:
 
 
 @asynccontextmanager
-async def open_core(settings: Settings, url: str, engine: ReplyEngine, *, wait: Wait = plainly) -> AsyncIterator[Core]:
+async def open_core(
+    settings: Settings, url: str, engine: ReplyEngine, *, keys: Keys = NO_KEYS, wait: Wait = plainly
+) -> AsyncIterator[Core]:
     """The core on an upgraded database; the engine is not started here, but closed."""
-    store = Store(await asyncio.to_thread(open_database, url), settings.data_dir)
+    store = Store(await asyncio.to_thread(open_database, url, keys), settings.data_dir)
     chat = Chat(store, engine, settings, wait=wait)
     try:
         registry = Registry(settings.data_dir, store, await asyncio.to_thread(base.name_of, settings))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from persona_chat import keys_cli
 from persona_chat.errors import DatabaseUnusable, InputError
 from persona_chat.options import DataDir, database_url, settings_of
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from persona_chat.settings import Settings
 
 app = typer.Typer(help="Upgrade, check, back up and restore the database.", no_args_is_help=True)
+app.command("rotate-key")(keys_cli.rotate_key)
 
 WAL_BUG_UNTIL = (3, 51, 3)
 """SQLite before this can lose commits when two connections write at the same moment: sqlite.org/wal.html#walresetbug"""
@@ -82,6 +84,7 @@ def restore(
 ) -> None:
     """Put a backup in the database's place, without what people had deleted since. The bot must be stopped."""
     from persona_chat.instance import only_one_in
+    from persona_chat.keyring import keys_of
     from persona_chat.store.restore import restore as put_back
 
     settings = settings_of(data_dir=data_dir)
@@ -89,7 +92,7 @@ def restore(
     if path is None:
         raise InputError(PG_RESTORE)
     with only_one_in(settings.data_dir):
-        done = put_back(path, file)
+        done = put_back(path, file, keys_of(settings))
     typer.echo(f"{file} is restored; {done.deletions} deletions were done again.")
     if done.all_of_them:
         typer.echo("Its name does not say when it was made, so these are all that were ever noted.", err=True)
@@ -101,6 +104,7 @@ def restore(
 def forget_again(data_dir: DataDir = None) -> None:
     """Delete again everything that people ever had deleted, after a restore by other means. The bot must be stopped."""
     from persona_chat.instance import only_one_in
+    from persona_chat.keyring import keys_of
     from persona_chat.store import schema
     from persona_chat.store.database import open_database
     from persona_chat.store.redo import redo
@@ -109,7 +113,7 @@ def forget_again(data_dir: DataDir = None) -> None:
     settings = settings_of(data_dir=data_dir)
     with only_one_in(settings.data_dir):
         schema.upgrade(database_url(settings))
-        store = Store(open_database(database_url(settings)), settings.data_dir)
+        store = Store(open_database(database_url(settings), keys_of(settings)), settings.data_dir)
         try:
             count = redo(store, store.ledger.deletions())
             store.ledger.finish()

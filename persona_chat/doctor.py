@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from persona_chat.engine.reply import EngineFacts
 from persona_chat.errors import PersonaChatError
+from persona_chat.keyring import keys_of, keys_seen
 from persona_chat.settings import Settings
 from persona_chat.store import schema
 from persona_chat.store.database import default_url
@@ -50,6 +51,7 @@ def examine(settings: Settings) -> list[Finding]:
         ("Adapter", _adapter),
         ("Data folder", _data_folder),
         ("Database", _database),
+        ("Encryption", _encryption),
         ("Discord", _discord),
     )
     findings: list[Finding] = []
@@ -147,6 +149,18 @@ def _database(settings: Settings) -> Iterator[Finding]:
     state = schema.check(settings.database_url or default_url(settings.data_dir))
     verdicts = {"up to date": Verdict.OK, "newer": Verdict.MISSING}
     yield Finding("Database", verdicts.get(state.standing, Verdict.NOTE), schema.describe(state))
+
+
+def _encryption(settings: Settings) -> Iterator[Finding]:
+    url = settings.database_url or default_url(settings.data_dir)
+    whole = schema.check(url).standing == "up to date"
+    keys = keys_seen(settings, url) if whole else keys_of(settings)
+    if not settings.encrypt:
+        yield Finding("Encryption", Verdict.NOTE, "off: what people say is kept as it is")
+    elif keys.writing is None:
+        yield Finding("Encryption", Verdict.OK, "on; the first start makes the key")
+    else:
+        yield Finding("Encryption", Verdict.OK, f"on, under the key {keys.writing.id}. Keep a copy of it elsewhere")
 
 
 def _discord(settings: Settings) -> Iterator[Finding]:

@@ -30,6 +30,8 @@ PersonaChatError
     ├── AlreadyRunning     another process holds the data folder
     ├── DatabaseTooNew
     ├── DatabaseUnusable
+    │   └── WordsUnreadable    what is encrypted was changed
+    ├── KeyMissing
     ├── BaseUnavailable
     └── AdapterRefused
 """
@@ -240,6 +242,28 @@ class DatabaseUnusable(CannotStart):
     """The database cannot be opened, is damaged, or is locked by someone else."""
 
     exit_code = 10
+
+
+class KeyMissing(CannotStart):
+    """What people said is encrypted under a key that is not there."""
+
+    exit_code = 16
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(
+            f"What people said is encrypted under the key {key_id}, and that is not there. Put your backup of the file "
+            "`key` in the data folder, or name it with PERSONA_CHAT_KEY_FILE or PERSONA_CHAT_KEYS. Nothing was changed."
+        )
+
+
+class WordsUnreadable(DatabaseUnusable):
+    """Something that is encrypted was changed, or moved from where it was."""
+
+    def __init__(self, column: str) -> None:
+        super().__init__(
+            f"Something in {column} cannot be decrypted: the database was damaged, or changed by another program. "
+            "Put the newest backup in its place."
+        )
 
 
 class DiscordUnreachable(CannotStart):

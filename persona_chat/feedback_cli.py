@@ -18,6 +18,7 @@ def feedback(
     data_dir: DataDir = None,
 ) -> None:
     """Show what people think of replies: verdicts, their share of 👍 and suggestions, by adapter."""
+    from persona_chat.keyring import keys_of
     from persona_chat.store.database import DEMO_DATABASE, default_url, open_database
     from persona_chat.store.schema import upgrade
     from persona_chat.store.store import Store
@@ -25,7 +26,7 @@ def feedback(
     settings = settings_of(data_dir=data_dir)
     url = default_url(settings.data_dir, DEMO_DATABASE) if demo else database_url(settings)
     upgrade(url)
-    store = Store(open_database(url))
+    store = Store(open_database(url, keys_of(settings)))
     try:
         tallies = store.feedback.tallies()
     finally:

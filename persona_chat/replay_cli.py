@@ -21,6 +21,7 @@ def replay(
     data_dir: DataDir = None,
 ) -> None:
     """Give the reply to a message once more, from the same persona, talk, adapter and seed."""
+    from persona_chat.keyring import keys_of
     from persona_chat.replay import folder_of, recorded
     from persona_chat.store.database import DEMO_DATABASE, default_url, open_database
     from persona_chat.store.schema import upgrade
@@ -29,7 +30,7 @@ def replay(
     settings = settings_of(base=base, data_dir=data_dir)
     url = default_url(settings.data_dir, DEMO_DATABASE) if demo else database_url(settings)
     upgrade(url)
-    store = Store(open_database(url))
+    store = Store(open_database(url, keys_of(settings)))
     try:
         version, request = recorded(store, message, settings)
     finally:

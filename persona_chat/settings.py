@@ -46,6 +46,21 @@ class Settings(BaseSettings):
         None,
         description="An SQLAlchemy URL. Without it, an SQLite file in the data folder.",
     )
+    encrypt: bool = Field(
+        True,
+        description="Keep what people say encrypted in the bot's database (AES-256-GCM); `false` keeps it plain. "
+        "Changed, what is there follows at the next start of `run`.",
+    )
+    key_file: Path | None = Field(
+        None,
+        description="The file with the keys for that. Without it, `key` in the data folder, which `run` makes. Keep a "
+        "copy elsewhere: without the key nobody can read what was said.",
+    )
+    keys: SecretStr | None = Field(
+        None,
+        description="The keys themselves, with commas between, instead of a file: each 32 bytes in base64. The first "
+        "one encrypts, the others read what is older.",
+    )
     engine: Literal["local", "remote"] = Field(
         "local",
         description="Where replies are written: `local` in this process, `remote` by a server that speaks OpenAI's "
@@ -244,7 +259,7 @@ class Settings(BaseSettings):
         "INFO", description="How much is logged. Message text, tokens and secrets never are."
     )
 
-    @field_validator("data_dir", "training_folder")
+    @field_validator("data_dir", "key_file", "training_folder")
     @classmethod
     def _expand_home(cls, value: Path | None) -> Path | None:
         return value.expanduser() if value is not None else None

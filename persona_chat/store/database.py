@@ -14,6 +14,8 @@ from sqlalchemy.pool import NullPool
 
 from persona_chat.errors import DatabaseUnusable, DataFolderUnusable, SettingsError
 from persona_chat.store import server
+from persona_chat.store.keys import NO_KEYS, Keys
+from persona_chat.store.tables.spoken import give_keys
 
 log = logging.getLogger(__name__)
 
@@ -84,8 +86,10 @@ def has_file(path: Path) -> bool:
         raise folder_unusable(path.parent, error) from None
 
 
-def open_database(url: str) -> Engine:
+def open_database(url: str, keys: Keys = NO_KEYS) -> Engine:
     """Open the database, making an SQLite file and its folder where there are none (for their owner only).
+
+    What people said is read and kept under `keys`.
 
     A transaction takes the write lock when it begins, except on `for_reading(engine)`. Raises SettingsError
     for a URL that cannot be used, DataFolderUnusable, and DatabaseUnusable.
@@ -99,6 +103,7 @@ def open_database(url: str) -> Engine:
     except (ImportError, NoSuchModuleError):
         raise SettingsError(NO_DRIVER) from None
     event.listen(engine, "begin", _begin)
+    give_keys(engine, keys)
     try:
         with explained(path):
             if path is None:

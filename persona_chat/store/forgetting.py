@@ -53,20 +53,22 @@ def said_before(moment: datetime) -> ColumnElement[bool]:
 
 def some(writing: Begin, which: ColumnElement[bool], words: Words) -> bool:
     """Let go of a batch of these messages and of all that was answered; whether there was one. Their ids stay."""
-    query = select(Messages.id, Messages.channel_id, Messages.text).where(which).limit(BATCH)
+    # Whether there were words, not which: they go without their key too.
+    said_it, answered_it = (Messages.text != "").label("said"), (Replies.text != "").label("said")
+    query = select(Messages.id, Messages.channel_id, said_it).where(which).limit(BATCH)
     with writing() as connection:
         rows = connection.execute(query).all()
         ids = [row.id for row in rows]
-        answers = connection.execute(select(Replies.id, Replies.text).where(Replies.message_id.in_(ids))).all()
+        answers = connection.execute(select(Replies.id, answered_it).where(Replies.message_id.in_(ids))).all()
         connection.execute(delete(SentParts).where(SentParts.reply_id.in_([answer.id for answer in answers])))
         connection.execute(delete(Replies).where(Replies.message_id.in_(ids)))
         nothing = {"state": DELETED, "speaker_id": NOBODY, "speaker_name": "", "text": "", "parts": None}
         connection.execute(update(Messages).where(Messages.id.in_(ids)).values(nothing))
-    said = [row.channel_id for row in rows if row.text]
+    said = [row.channel_id for row in rows if row.said]
     words.messages += len(said)
     words.unanswered += len(rows) - len(said)
     words.channels.update(said)
-    words.replies += sum(bool(answer.text) for answer in answers)
+    words.replies += sum(bool(answer.said) for answer in answers)
     return bool(rows)
 
 

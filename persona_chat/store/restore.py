@@ -11,6 +11,7 @@ from pathlib import Path
 from persona_chat.errors import DatabaseTooNew, DatabaseUnusable, InputError
 from persona_chat.store import backup, ledger, schema
 from persona_chat.store.database import backups_of, default_url, explained, open_database
+from persona_chat.store.keys import NO_KEYS, Keys
 from persona_chat.store.redo import redo
 from persona_chat.store.store import Store
 
@@ -25,12 +26,13 @@ class Restored:
     """Whether the backup does not say when it was made, so that every deletion ever noted was done."""
 
 
-def restore(database: Path, source: Path) -> Restored:
+def restore(database: Path, source: Path, keys: Keys = NO_KEYS) -> Restored:
     """Put the backup `source` in the database's place. Nobody may use the folder meanwhile.
 
     It is made ready in a folder of its own (copied, checked, brought up to date, deletions done again) and then takes
     the name at once: killed at any moment, the database is the old one or the new one. Raises InputError,
-    DatabaseUnusable and DatabaseTooNew, and has then changed nothing.
+    DatabaseUnusable, DatabaseTooNew, and KeyMissing where a deletion has to read what is encrypted, and has then
+    changed nothing.
     """
     _check(source)
     folder = database.parent / "restoring"
@@ -43,7 +45,7 @@ def restore(database: Path, source: Path) -> Restored:
         with explained(source):
             backup.copy(source, ready)
         made_at = backup.made_at(database, source)
-        count = _bring_up_to_date(ready, ledger.Ledger(ledger.beside(database)), made_at)
+        count = _bring_up_to_date(ready, ledger.Ledger(ledger.beside(database)), made_at, keys)
         replaced = _put(ready, database)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -64,10 +66,10 @@ def _check(source: Path) -> None:
         raise DatabaseTooNew(schema.TOO_NEW.format(current=state.current, head=state.head))
 
 
-def _bring_up_to_date(ready: Path, noted: ledger.Ledger, made_at: datetime | None) -> int:
+def _bring_up_to_date(ready: Path, noted: ledger.Ledger, made_at: datetime | None, keys: Keys) -> int:
     url = default_url(ready.parent, ready.name)
     schema.upgrade(url)
-    store = Store(open_database(url))
+    store = Store(open_database(url, keys))
     try:
         count = redo(store, noted.deletions(made_at))
     finally:

@@ -46,7 +46,7 @@ class Words(TypeDecorator[str]):
     impl = Text
     cache_ok = True
 
-    def process_bind_param(self, value: str | None, _dialect: Dialect) -> str | None:
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
         """Return the text without NUL, and with a question mark for each lone surrogate."""
         return None if value is None else value.replace("\0", "").encode("utf-8", "replace").decode()
 

@@ -6,6 +6,7 @@ from sqlalchemy import BigInteger, CheckConstraint, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from persona_chat.store.tables.columns import SURROGATE, Base
+from persona_chat.store.tables.spoken import Spoken
 
 
 class Servers(Base):
@@ -54,7 +55,7 @@ class Reports(Base):
     channel_id: Mapped[int] = mapped_column(BigInteger)
     message_id: Mapped[int | None] = mapped_column(BigInteger)
     reporter_id: Mapped[int] = mapped_column(BigInteger)
-    reason: Mapped[str]
+    reason: Mapped[str] = mapped_column(Spoken("reports.reason"))
     created_at: Mapped[datetime]
     done_at: Mapped[datetime | None]
     done_by: Mapped[int | None] = mapped_column(BigInteger)

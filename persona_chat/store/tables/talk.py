@@ -7,6 +7,7 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, U
 from sqlalchemy.orm import Mapped, mapped_column
 
 from persona_chat.store.tables.columns import SURROGATE, Base
+from persona_chat.store.tables.spoken import Spoken, SpokenList
 
 CLAIMED = "claimed"
 ANSWERED = "answered"
@@ -42,13 +43,13 @@ class Messages(Base):
     message_id: Mapped[int] = mapped_column(BigInteger, unique=True)
     channel_id: Mapped[int] = mapped_column(BigInteger)
     speaker_id: Mapped[int] = mapped_column(BigInteger)
-    speaker_name: Mapped[str]
-    text: Mapped[str]
+    speaker_name: Mapped[str] = mapped_column(Spoken("messages.speaker_name"))
+    text: Mapped[str] = mapped_column(Spoken("messages.text"))
     state: Mapped[str] = mapped_column(String(16))
     reason: Mapped[str | None]
     claimed_at: Mapped[datetime]
     shown: Mapped[int]
-    parts: Mapped[list[dict[str, Any]] | None]
+    parts: Mapped[list[dict[str, Any]] | None] = mapped_column(SpokenList("messages.parts"))
     joined_to: Mapped[int | None] = mapped_column(ForeignKey("messages.id"))
     attempts: Mapped[int] = mapped_column(server_default="1")
 
@@ -64,7 +65,7 @@ class Replies(Base):
 
     id: Mapped[int] = mapped_column(SURROGATE, primary_key=True)
     message_id: Mapped[int] = mapped_column(ForeignKey("messages.id"))
-    text: Mapped[str]
+    text: Mapped[str] = mapped_column(Spoken("replies.text"))
     adapter: Mapped[str | None]
     created_at: Mapped[datetime]
     revision_id: Mapped[int] = mapped_column(ForeignKey("revisions.id"))
@@ -101,7 +102,7 @@ class Feedback(Base):
     reply_id: Mapped[int] = mapped_column(ForeignKey("replies.id", ondelete="CASCADE"))
     person_id: Mapped[int] = mapped_column(BigInteger)
     verdict: Mapped[str | None] = mapped_column(String(8))
-    suggestion: Mapped[str]
+    suggestion: Mapped[str] = mapped_column(Spoken("feedback.suggestion"))
     updated_at: Mapped[datetime]
 
 
@@ -135,7 +136,7 @@ class Memories(Base):
 
     channel_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     persona_id: Mapped[int] = mapped_column(ForeignKey("personas.id"), primary_key=True, autoincrement=False)
-    notes: Mapped[list[str]]
+    notes: Mapped[list[str]] = mapped_column(SpokenList("memories.notes"))
     upto: Mapped[int] = mapped_column(BigInteger)
     since: Mapped[int] = mapped_column(BigInteger)
     by: Mapped[int | None] = mapped_column(BigInteger)

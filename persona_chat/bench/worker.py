@@ -60,10 +60,11 @@ def engine_of(name: str, settings: Settings, adapter: Path | None) -> Answers:
         return LlamaCpp(settings, adapter)
     if "://" not in name:
         raise InputError(f"There is no engine {name}. There are local, generate, llamacpp, and URLs of servers.")
+    from persona_chat.engine.llamacpp import PATIENCE_S
     from persona_chat.engine.remote import RemoteEngine
 
     served = settings.model_copy(update={"engine": "remote", "server_url": name, "queue_size": 512})
-    return RemoteEngine(served)
+    return RemoteEngine(served, silent_s=PATIENCE_S)
 
 
 async def work(name: str, settings: Settings, adapter: Path | None) -> None:

@@ -27,6 +27,8 @@ _NAMES = {
     "mlp.down_proj": "ffn_down",
 }
 ROWS = 16
+PATIENCE_S = 600.0
+"""It is only measured: sixteen long prompts at once may keep it silent for more than a minute."""
 
 
 class LlamaCpp:
@@ -64,7 +66,7 @@ class LlamaCpp:
         else:
             self._server = self._library.Server(params)
         served = {"engine": "remote", "server_url": f"{self._server.listening_address}/v1"}
-        self._engine = RemoteEngine(self._settings.model_copy(update=served))
+        self._engine = RemoteEngine(self._settings.model_copy(update=served), silent_s=PATIENCE_S)
         await self._engine.start()
 
     async def reply(self, request: ReplyRequest) -> Reply:

@@ -27,7 +27,7 @@ from persona_chat.engine.reply import (
     Wait,
     plainly,
 )
-from persona_chat.engine.server import Piece, Server
+from persona_chat.engine.server import SILENT_S, Piece, Server
 from persona_chat.engine.tokens import Tokens
 from persona_chat.errors import (
     BaseUnavailable,
@@ -44,7 +44,8 @@ from persona_chat.settings import Settings
 class RemoteEngine:
     """A ReplyEngine on a server. `adapter` is the folder of the adapter that it starts with.
 
-    `wait` wraps what a caller awaits, see LocalEngine; `transport` replaces the network, for tests.
+    `wait` wraps what a caller awaits, see LocalEngine; `transport` replaces the network, for tests. A server that says
+    nothing for `silent_s` seconds is given up.
     """
 
     def __init__(
@@ -54,12 +55,13 @@ class RemoteEngine:
         adapter: Path | None = None,
         wait: Wait = plainly,
         transport: httpx.AsyncBaseTransport | None = None,
+        silent_s: float = SILENT_S,
     ) -> None:
         self._settings = settings
         self._folder = adapter
         self._wait = wait
         key = settings.server_key.get_secret_value() if settings.server_key is not None else None
-        self._server = Server(settings.server_url or "", key, transport)
+        self._server = Server(settings.server_url or "", key, transport, silent_s=silent_s)
         self._tokens: Tokens | None = None
         self._base = ""
         self._adapter: Adapter | None = None

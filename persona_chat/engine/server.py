@@ -39,11 +39,18 @@ _log = logging.getLogger(__name__)
 class Server:
     """One server at `url`, which ends in /v1. `transport` replaces the network, for tests."""
 
-    def __init__(self, url: str, key: str | None, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        key: str | None,
+        transport: httpx.AsyncBaseTransport | None = None,
+        *,
+        silent_s: float = SILENT_S,
+    ) -> None:
         self._client = httpx.AsyncClient(
             base_url=f"{url.rstrip('/')}/",
             headers={"Authorization": f"Bearer {key}"} if key else {},
-            timeout=httpx.Timeout(SILENT_S, connect=CONNECT_S),
+            timeout=httpx.Timeout(silent_s, connect=CONNECT_S),
             transport=transport,
         )
         self.where = urlsplit(url).netloc or "nowhere"

@@ -45,6 +45,7 @@ from persona_chat.engine.reply import Wait, plainly
 from persona_chat.errors import Filtered, PersonaChatError, trace
 from persona_chat.feedback import Feedback
 from persona_chat.language import N_, _, load, speak
+from persona_chat.manners import set_aside
 from persona_chat.place import Place
 from persona_chat.privacy import Privacy
 from persona_chat.retraining.retraining import Retraining
@@ -215,6 +216,8 @@ class PersonaBot(discord.Client):
         moderation = self.chat.moderation
         if not admits(moderation, said) or moderation.words(payload.guild_id).stops_input(text.heard(said, me).text):
             return
+        if set_aside(said.content) and self.chat.stop(said.id, keep=False):
+            return  # it is for other people now, and was not answered yet
         with self.under_way():
             await self.answered.question_edited(said, me, lambda: self._listener.answers_anew(said))
 

@@ -8,7 +8,7 @@ from bot.admission import check
 from bot.log_channel import note_about
 from bot.persona_form import OPEN_S, LineForm, PersonaForm, typed
 from bot.places import place_of
-from bot.portrait import called, portrait, shortened
+from bot.portrait import called, in_code, portrait, shortened
 from bot.rights import check_change, check_make, check_talks
 from bot.speaking import Buttons
 from persona_chat.chat import Chat
@@ -74,7 +74,7 @@ class PersonaDraft(Buttons):
         name = called(kept.persona)
         await interaction.response.edit_message(
             content=_("**{name}** is saved. `/persona set name:{typed}` lets it talk.").format(
-                name=name, typed=kept.persona.name
+                name=name, typed=in_code(kept.persona)
             ),
             view=None,
         )

@@ -92,6 +92,11 @@ def called(persona: Persona) -> str:
     return discord.utils.escape_markdown(persona.name)
 
 
+def in_code(persona: Persona) -> str:
+    """The persona's name, for inside of backticks: one of its own would end them."""
+    return persona.name.replace("`", "\N{MODIFIER LETTER GRAVE ACCENT}")
+
+
 def shortened(text: str, most: int) -> str:
     """The text, or as much of it as may stand there."""
     return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -251,6 +251,21 @@ async def test_in_discord_the_last_message_is_replied_to(store: Store, joining: 
         assert (await here.bot.chat.history(here.place(here.talk), 10))[0].text == "Hello!"
 
 
+async def test_in_discord_a_message_that_is_put_in_brackets_while_it_waits_is_not_answered(
+    store: Store, joining: Settings
+) -> None:
+    async with world(store, joining) as here:
+        await here.seat(VERA)
+        posted = here.env.backend.create_message(here.talk.id, here.guest.id, "Where is the tea?")
+        await asyncio.sleep(0)
+        messages = {message.id: message for message in here.talk.history()}
+        await here.guest.edit(messages[posted.id], "(Where is the tea?)")
+        assert await replies(here) == []
+        assert await here.bot.chat.history(here.place(here.talk), 10) == ()
+        await here.post_at_once(here.talk, [here.guest.id], ["Hello"])
+        assert [words for words, _ in await replies(here)] == ["Vera heard: Hello (1)"]
+
+
 def test_what_earlier_releases_kept_can_be_said_otherwise(store: Store) -> None:
     place = Place(TALK, GUS, SERVER.id)
     store.seating.put(Spot(Scope.CHANNEL, TALK), SERVER, VERA)

@@ -5,10 +5,11 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 from sqlalchemy.exc import OperationalError
 
 from persona_chat.heard import Heard
@@ -19,27 +20,29 @@ from persona_chat.store.database import DATABASE, default_url
 from persona_chat.store.schema import upgrade
 from persona_chat.store.store import Store
 from tests.committing import CHANNEL, PERSON, PLACE, SERVER
+from tests.postgres import on_sqlite, rows_of
 from tests.torture import count, record
 
 KILLS = count(5, 100)
 LOCKS = count(1, 3)
 
 
-def wrong(file: Path) -> list[object]:
+def wrong(url: str) -> list[object]:
     """What SQLite finds wrong, and rows that are only half there."""
-    with closing(sqlite3.connect(file)) as connection:
-        return [
-            *(row for row in connection.execute("PRAGMA integrity_check") if row != ("ok",)),
-            *connection.execute("PRAGMA foreign_key_check"),
-            *connection.execute(
-                "SELECT id FROM messages WHERE (state = 'answered') IS NOT EXISTS "
-                "(SELECT * FROM replies WHERE replies.message_id = messages.id)"
-            ),
-        ]
+    half = (
+        "SELECT id FROM messages WHERE (state = 'answered') <> EXISTS "
+        "(SELECT * FROM replies WHERE replies.message_id = messages.id)"
+    )
+    if not on_sqlite(url):
+        return list(rows_of(url, half))
+    faults = [row for row in rows_of(url, "PRAGMA integrity_check") if row != ("ok",)]
+    return [*faults, *rows_of(url, "PRAGMA foreign_key_check"), *rows_of(url, half)]
 
 
-def test_nothing_that_was_said_to_be_kept_is_lost_by_a_kill(tmp_path: Path) -> None:
-    url, kept, begun = default_url(tmp_path), [], 1
+@pytest.mark.both_databases
+def test_nothing_that_was_said_to_be_kept_is_lost_by_a_kill(database_url: str) -> None:
+    url, begun = database_url, 1
+    kept: list[int] = []
     upgrade(url)
     chance = random.Random(6)
     for _ in range(KILLS):
@@ -51,18 +54,25 @@ def test_nothing_that_was_said_to_be_kept_is_lost_by_a_kill(tmp_path: Path) -> N
             process.kill()  # in the middle of whatever it does now
             kept += [int(line) for line in process.stdout.read().split("\n")[:-1]]
         begun = kept[-1] + 10  # it may have begun some more
-        assert wrong(tmp_path / DATABASE) == []
-    with closing(sqlite3.connect(tmp_path / DATABASE)) as connection:
-        answered = connection.execute(
-            "SELECT messages.message_id FROM messages JOIN replies ON replies.message_id = messages.id "
-            "JOIN sent_parts ON sent_parts.reply_id = replies.id "
-            "WHERE replies.text = 'answer ' || messages.message_id "
-            "AND messages.text = 'question ' || messages.message_id"
-        )
-        found = {message_id for (message_id,) in answered}
+        assert wrong(url) == []
+    answered = rows_of(
+        url,
+        "SELECT messages.message_id FROM messages JOIN replies ON replies.message_id = messages.id "
+        "JOIN sent_parts ON sent_parts.reply_id = replies.id "
+        "WHERE replies.text = 'answer ' || messages.message_id "
+        "AND messages.text = 'question ' || messages.message_id",
+    )
+    found = {message_id for (message_id,) in answered}
     assert set(kept) <= found
     assert len(found) - len(kept) <= KILLS  # kept, and killed before it could say so
-    record("B2", database="sqlite", kills=KILLS, kept=len(kept), lost=len(set(kept) - found), corrupt=0)
+    record(
+        "B2",
+        database=make_url(url).get_backend_name(),
+        kills=KILLS,
+        kept=len(kept),
+        lost=len(set(kept) - found),
+        corrupt=0,
+    )
 
 
 @pytest.fixture
@@ -97,7 +107,7 @@ def test_a_full_disk_is_read_from_and_written_to_again_when_there_is_room(talkin
         answer_many(talking)
     assert [turn.text for turn in talking.talk(PLACE, 10)[1]][:2] == ["Hello", "Hi"]
     held = talking.people.held(PERSON)
-    assert wrong(settings.data_dir / DATABASE) == []
+    assert wrong(default_url(settings.data_dir)) == []
     limit(2**30)
     answer(talking, 1000)
     assert talking.people.held(PERSON).replies == held.replies + 1
@@ -141,5 +151,5 @@ def test_a_database_that_is_locked_claims_nothing_and_goes_on_when_it_is_free(
                 answer(talking, number)
             assert len(talking.talk(PLACE, 10)[1]) == 2 * (number - 1)  # reading goes on
         answer(talking, number)  # so nothing had claimed it
-    assert wrong(settings.data_dir / DATABASE) == []
+    assert wrong(default_url(settings.data_dir)) == []
     record("C2", database="sqlite", locks=LOCKS, lost=0)

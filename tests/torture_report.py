@@ -15,7 +15,8 @@ def table(lines: Iterable[str]) -> str:
     figures: dict[str, dict[str, Any]] = {}
     for line in lines:
         entry = json.loads(line)
-        figures[entry.pop("test")] = entry
+        database = {"postgresql": " on PostgreSQL"}.get(entry.pop("database", ""), "")
+        figures[entry.pop("test") + database] = entry
     shown = ["| test | figures |", "|---|---|"]
     for test in sorted(figures):
         said = ", ".join(f"{name.replace('_', ' ')} {_said(value)}" for name, value in figures[test].items())

@@ -45,7 +45,7 @@ _TAG_LINE = re.compile(r"^<(/?)([A-Za-z][\w -]{0,40})>$")
 _EMPHASIS = re.compile(r"\*+|`+|~~|__|(?<!\w)_(?=\w)|(?<=\w)_(?!\w)|\|\|")
 _RULE = re.compile(r"^[\W_]*$")
 _PAIR = re.compile(r"^([^\W\d_][^:=\n\d.!?\"“]{0,38}?)[\"”]?\s*(?::|=)\s*(.*)$")
-_COMMA = re.compile(r"\s*(?:[,;|、，；]|\s\+\s?|(?<=[\"”])\s*\+)\s*(?![^()]{0,200}\))")
+_COMMA = re.compile(r"(?:(?<!\s)\s+)?(?:[,;|、，；]|\s\+\s?|(?<=[\"”])\s*\+)\s*(?![^()]{0,200}\))")
 _SUBJECTS = {"she", "he", "they", "it", "you", "i", "the", "a", "an", "when", "if", "there", "this", "and", "but", "in"}
 _SAYING = re.compile(r"\b(?:I|I'm|my|me)\b")
 

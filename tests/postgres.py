@@ -55,6 +55,11 @@ class Postgres:
             upgrade(self.url(ALL_TABLES))
         return self.new_database(ALL_TABLES)
 
+    def call(self, program: str, *arguments: str) -> None:
+        """Run a program that asks the server, such as pg_dump."""
+        command = [program, f"--host={self.folder}", "--username=postgres", *arguments]
+        subprocess.run(command, check=True, timeout=60)
+
     def drop(self, name: str) -> None:
         self.run(f"DROP DATABASE {name} WITH (FORCE)")
 

@@ -8,9 +8,10 @@ import pytest
 
 from persona_chat.settings import Settings
 from persona_chat.store import backup
-from persona_chat.store.database import DATABASE
+from persona_chat.store.database import DATABASE, open_database
 from persona_chat.store.store import Store
 from tests.people import CANARY, GUS, OLIVE, chat_of, files_with, rows, say, seat_vera
+from tests.postgres import Postgres
 from tests.test_cli import persona_chat
 from tests.test_instance import holding
 
@@ -51,6 +52,40 @@ async def test_what_was_deleted_after_the_backup_is_in_no_file_after_the_restore
     assert "said after the backup" in rows(replaced)
     assert "said after the backup" not in rows(settings.data_dir / DATABASE)
     db(settings, "check")
+
+
+async def test_on_a_server_what_was_deleted_after_the_backup_is_deleted_again(
+    postgres: Postgres, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = postgres.with_all_tables()
+    url = postgres.url(name)
+    monkeypatch.setenv("PERSONA_CHAT_DATABASE_URL", url)
+    settings.data_dir.mkdir()
+    store = Store(open_database(url), settings.data_dir)
+    revision = seat_vera(store)
+    say(store, 1, GUS, f"{CANARY} of Gus", revision)
+    say(store, 2, OLIVE, f"{CANARY} taken back", revision)
+    say(store, 3, OLIVE, "stays", revision)
+    assert "pg_dump --format=custom" in db(settings, "backup", code=2)
+    dump = tmp_path / "dump"
+    postgres.call("pg_dump", "--format=custom", f"--file={dump}", name)
+    _, privacy = chat_of(store, settings)
+    await privacy.forget(GUS)
+    await privacy.opt_out(GUS)
+    with store.ledger.noted("deleted", (2,)):
+        store.answers.delete([2])
+    store.close()
+    assert CANARY not in rows(url)
+    postgres.call("pg_restore", "--clean", "--if-exists", "--single-transaction", f"--dbname={name}", str(dump))
+    assert CANARY in rows(url)
+    assert "3 deletions were done again" in db(settings, "forget-again")
+    assert CANARY not in rows(url)
+    assert "stays" in rows(url)
+    store = Store(open_database(url))
+    assert store.people.opted_out() == {GUS}
+    store.close()
+    db(settings, "check")
+    postgres.drop(name)
 
 
 def test_a_backup_is_whole_private_and_rotated(store: Store, settings: Settings) -> None:

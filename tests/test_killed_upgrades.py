@@ -15,7 +15,7 @@ from tests.postgres import rows_of
 from tests.test_migrating_personas import SAID, fill
 from tests.torture import count, record
 
-STRIDE = count(40, 1)
+STRIDE = count(25, 1)
 """Before every one in `make torture`; here before some of them, and before the last."""
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.timeout(count(300, 3000))]

@@ -2,6 +2,8 @@
 
 import asyncio
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,14 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from persona_chat.engine.scripted import ScriptedEngine
 from persona_chat.persona import Persona
@@ -18,6 +27,7 @@ from persona_chat.store.database import default_url, open_database
 from persona_chat.store.schema import upgrade
 from persona_chat.store.store import Store
 from tests.discord_world import World, fill, told, world
+from tests.postgres import Postgres
 
 VERA = Persona("Vera", "I keep a lighthouse.", ("I have a parrot.",))
 
@@ -26,7 +36,15 @@ WHICH = st.integers(0, 50)
 
 
 class Channel(RuleBasedStateMachine):
-    """A channel in which one person talks with a persona, changes what was said, and takes it back."""
+    """A channel in which one person talks with a persona, changes what was said, and takes it back.
+
+    `database` makes a new one for as long as the block is open, and gives its URL.
+    """
+
+    def __init__(self, database: Callable[[], AbstractContextManager[str]]) -> None:
+        super().__init__()
+        self.databases = ExitStack()
+        self.url = self.databases.enter_context(database())
 
     @initialize()
     def begin(self) -> None:
@@ -35,8 +53,8 @@ class Channel(RuleBasedStateMachine):
         self.last_reset: set[int] = set()
         self.parts: dict[int, list[int]] = {}  # messages that were answered together, by the last one's id
         chosen = load_settings(data_dir=Path(self.folder.name), burst_s=0.02)
-        upgrade(default_url(chosen.data_dir))
-        self.store = Store(open_database(default_url(chosen.data_dir)))
+        upgrade(self.url)
+        self.store = Store(open_database(self.url))
         self.loop = asyncio.new_event_loop()
         self.jobs: asyncio.Queue[tuple[Any, asyncio.Future[Any]] | None] = asyncio.Queue()
         opened = self.loop.create_future()
@@ -181,9 +199,26 @@ class Channel(RuleBasedStateMachine):
             self.loop.close()
             self.store.close()
             self.folder.cleanup()
+        self.databases.close()
 
 
-Channel.TestCase.settings = settings(
-    max_examples=12, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
-)
-TestChannel = pytest.mark.timeout(300)(Channel.TestCase)
+@contextmanager
+def sqlite_file() -> Iterator[str]:
+    with tempfile.TemporaryDirectory() as folder:
+        yield default_url(Path(folder))
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_what_is_read_is_what_is_seen(kind: str, request: pytest.FixtureRequest) -> None:
+    @contextmanager
+    def on_server() -> Iterator[str]:
+        name = server.with_all_tables()
+        yield server.url(name)
+        server.drop(name)
+
+    if kind == "postgres":
+        server: Postgres = request.getfixturevalue("postgres")
+    database = on_server if kind == "postgres" else sqlite_file
+    examples = settings(max_examples=12, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck))
+    run_state_machine_as_test(lambda: Channel(database), settings=examples)  # type: ignore[no-untyped-call]

@@ -207,6 +207,21 @@ class PersonaBot(discord.Client):
         """The same for many."""
         await self._deleted(tuple(payload.message_ids))
 
+    async def on_guild_channel_delete(self, channel: discord.abc.GuildChannel) -> None:
+        """What was said in a channel goes with it, and with its threads."""
+        threads = getattr(channel, "threads", ())
+        await self.privacy.forget_places([channel.id, *(thread.id for thread in threads)])
+
+    async def on_raw_thread_delete(self, payload: discord.RawThreadDeleteEvent) -> None:
+        """The same for a thread."""
+        await self.privacy.forget_places([payload.thread_id])
+
+    async def on_guild_remove(self, guild: discord.Guild) -> None:
+        """A server that we left is forgotten. One that is only out of reach does not come here."""
+        places = [place.id for place in (*guild.channels, *guild.threads)]
+        count = await self.privacy.forget_places(places, guild.id)
+        log.info("server %s was left: %d messages and all that was set there are forgotten", guild.id, count)
+
     async def on_raw_message_edit(self, payload: discord.RawMessageUpdateEvent) -> None:
         """What somebody says now is what is remembered, and if it is the last message, what is answered."""
         said, me = payload.message, self.user

@@ -1,9 +1,10 @@
 """Messages that a person sends one right after the other, and that are answered together. Knows no store, no engine."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from persona_chat.heard import Heard
+from persona_chat.place import Place
 
 MOST = 5
 """Messages in a burst: whoever goes on and on gets an answer all the same."""
@@ -54,10 +55,10 @@ class Bursts:
             if any(part.message_id == message_id for part in burst.parts):
                 self.close(burst)
 
-    def close_all_of(self, person_id: int) -> None:
-        """Let no burst of that person grow any more."""
+    def close_where(self, there: Callable[[Place], bool]) -> None:
+        """Let no burst grow any more that is said there."""
         for burst in tuple(self._open.values()):
-            if burst.parts[0].place.person_id == person_id:
+            if there(burst.parts[0].place):
                 self.close(burst)
 
     def drop(self, message_id: int) -> None:

@@ -69,6 +69,13 @@ class Chat:
         await self.memory.start()
         await self.inbox.start()
 
+    async def look_again(self) -> None:
+        """Read that anew, but for what was heard: it was changed past these."""
+        await self.cast.look_again()
+        await self.listening.start()
+        await self.moderation.start()
+        await self.memory.start()
+
     @property
     def waiting(self) -> int:
         """How many messages are being answered, or wait for it."""
@@ -105,12 +112,12 @@ class Chat:
         how the reply comes along. Raises PersonaChatError with a line for the person when there is no reply to give,
         and Stopped when nobody wants one any more.
         """
-        with self._under_way.begun(heard.message_id, heard.place.person_id) as begun:
+        with self._under_way.begun(heard.message_id, heard.place) as begun:
             await self._answer(heard, begun, follow, addressed=addressed, thinking=thinking, deliver=deliver)
 
     async def take_up(self, heard: Heard, *, thinking: Thinking, deliver: Deliver, follow: Follow = Follow()) -> None:  # noqa: B008
         """Answer a message that was claimed, by a process that is no more. Raises as `answer` does, and GaveUp."""
-        with self._under_way.begun(heard.message_id, heard.place.person_id) as begun:
+        with self._under_way.begun(heard.message_id, heard.place) as begun:
             async with self.in_turn(heard.place.channel_id):
                 begun.in_turn = True
                 inbox = self._store.inbox
@@ -138,10 +145,10 @@ class Chat:
         """Take over what a message says now that waits for its turn."""
         self._bursts.rephrase(message_id, text)
 
-    async def stop_all_of(self, person_id: int) -> None:
-        """End the replies to all messages of a person, and wait until nothing more of them is kept."""
-        self._bursts.close_all_of(person_id)
-        await self._under_way.stop_all_of(person_id)
+    async def stop_where(self, there: Callable[[Place], bool]) -> None:
+        """End the replies to all messages that were said there, and wait until nothing more of them is kept."""
+        self._bursts.close_where(there)
+        await self._under_way.stop_where(there)
 
     async def _answer(
         self,

@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn, TypeVar
@@ -88,7 +88,7 @@ class Privacy:
         async with self._changing:
             self._opted_out |= {person_id}
             await asyncio.to_thread(self._noted, "opted out", self._store.people.opt_out, person_id)
-        await self._chat.stop_all_of(person_id)
+        await self._chat.stop_where(lambda place: place.person_id == person_id)
 
     async def opt_in(self, person_id: int) -> None:
         """Undo that."""
@@ -112,13 +112,32 @@ class Privacy:
 
         That they opted out is still known, or it would not be kept to.
         """
-        await self._chat.stop_all_of(person_id)
+        await self._chat.stop_where(lambda place: place.person_id == person_id)
         held, scrubbed = await asyncio.to_thread(self._noted, "forgotten", self._store.people.forget, person_id)
         await self._chat.cast.look_again()
         await self._chat.memory.start()
-        if not scrubbed:
-            self._to_scrub, self._scrub_at = True, 0.0
+        self._scrub_soon(unless=scrubbed)
         return Forgotten(held, scrubbed, await asyncio.to_thread(self._store.backups))
+
+    async def forget_places(self, channels: Sequence[int], server_id: int | None = None) -> int:
+        """Let go of channels and threads that are gone, or with `server_id` of a server that we left.
+
+        That is what was said and set there, and a server's personas; return how many messages that were.
+        """
+        gone = set(channels)
+        await self._chat.stop_where(
+            lambda place: place.channel_id in gone or (server_id is not None and place.guild_id == server_id)
+        )
+
+        def forget() -> tuple[int, bool]:
+            what: What = "channels gone" if server_id is None else "server gone"
+            with self._store.ledger.noted(what, (*(() if server_id is None else (server_id,)), *channels)):
+                return self._store.people.forget_places(channels, server_id)
+
+        count, scrubbed = await asyncio.to_thread(forget)
+        await self._chat.look_again()
+        self._scrub_soon(unless=scrubbed)
+        return count
 
     async def sweep(self) -> int:
         """Let go of messages, reports and backups that are too old; return how many messages that were."""
@@ -144,6 +163,10 @@ class Privacy:
                 # Nobody awaits this task, so it goes on: the database may be there again next time.
                 log.error("what is too old could not be forgotten: %s", trace(error))
             await asyncio.sleep(EVERY_S)
+
+    def _scrub_soon(self, *, unless: bool) -> None:
+        if not unless:
+            self._to_scrub, self._scrub_at = True, 0.0
 
     def _noted(self, what: What, delete: Callable[[int], Result], person_id: int) -> Result:
         with self._store.ledger.noted(what, (person_id,)):

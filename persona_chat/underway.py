@@ -2,13 +2,14 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from weakref import WeakValueDictionary
 
 from persona_chat.engine.reply import Reply, Wait
 from persona_chat.errors import EngineBusy
+from persona_chat.place import Place
 
 
 @dataclass(eq=False)
@@ -18,7 +19,7 @@ class Begun:
     From `in_turn` on something of it may be kept, until it is `over`.
     """
 
-    person_id: int
+    place: Place
     events: int = 0
     in_turn: bool = False
     over: asyncio.Event = field(default_factory=asyncio.Event)
@@ -45,9 +46,9 @@ class UnderWay:
         self._begun: dict[int, Begun] = {}
 
     @contextmanager
-    def begun(self, message_id: int, person_id: int) -> Iterator[Begun]:
+    def begun(self, message_id: int, place: Place) -> Iterator[Begun]:
         """Have the message, perhaps with other handlers of the same one, until the block ends."""
-        begun = self._begun.setdefault(message_id, Begun(person_id))
+        begun = self._begun.setdefault(message_id, Begun(place))
         begun.events += 1
         try:
             yield begun
@@ -65,12 +66,12 @@ class UnderWay:
         begun.stop(keep=keep)
         return True
 
-    async def stop_all_of(self, person_id: int) -> None:
-        """End the replies to all messages of a person, and wait until nothing more of them is kept."""
-        theirs = [begun for begun in self._begun.values() if begun.person_id == person_id]
-        for begun in theirs:
+    async def stop_where(self, there: Callable[[Place], bool]) -> None:
+        """End the replies to all messages that were said there, and wait until nothing more of them is kept."""
+        found = [begun for begun in self._begun.values() if there(begun.place)]
+        for begun in found:
             begun.stop(keep=False)
-        for begun in theirs:
+        for begun in found:
             if begun.in_turn:
                 await begun.over.wait()
 

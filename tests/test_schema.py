@@ -26,7 +26,7 @@ from persona_chat.store.store import Store
 from persona_chat.store.tables import Base
 from tests.postgres import on_sqlite, rows_of
 
-HEAD = "0013"
+HEAD = "0014"
 
 # The shape of a later revision: it alters a table that others point at, which SQLite does by copying it.
 SECOND = f"""

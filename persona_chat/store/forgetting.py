@@ -12,9 +12,13 @@ from persona_chat.store.library import Begin
 from persona_chat.store.tables import (
     DELETED,
     KNOWN,
+    Channels,
     Feedback,
+    FilterWords,
     Guests,
     Jobs,
+    Listed,
+    Marks,
     Memories,
     Messages,
     Personas,
@@ -23,6 +27,7 @@ from persona_chat.store.tables import (
     Revisions,
     Seats,
     SentParts,
+    Servers,
     Services,
 )
 
@@ -49,6 +54,11 @@ class Words:
 def said_before(moment: datetime) -> ColumnElement[bool]:
     """The messages of before then whose speaker is still known."""
     return and_(Messages.claimed_at < moment, KNOWN)
+
+
+def said_in(channels: Iterable[int]) -> ColumnElement[bool]:
+    """The messages of these channels whose speaker is still known."""
+    return and_(Messages.channel_id.in_(tuple(channels)), KNOWN)
 
 
 def some(writing: Begin, which: ColumnElement[bool], words: Words) -> bool:
@@ -86,6 +96,28 @@ def persona(connection: Connection, persona_id: int) -> None:
     # Without a current revision it is not found, and cannot be restored.
     gone = {"home_id": NOBODY, "key": "", "current": 0, "by": None, "deleted_at": datetime.now(UTC)}
     connection.execute(update(Personas).where(Personas.id == persona_id).values(gone))
+
+
+def places(connection: Connection, channels: Iterable[int]) -> None:
+    """Let go of what was set in these channels and threads, and of what personas remember of them."""
+    ids = tuple(channels)
+    for table in (Seats, Guests):
+        there = table.scope.in_((Scope.CHANNEL, Scope.THREAD)), table.spot_id.in_(ids)
+        connection.execute(delete(table).where(*there))
+    connection.execute(delete(Channels).where(Channels.id.in_(ids)))
+    for one in (Memories, Marks):
+        connection.execute(delete(one).where(one.channel_id.in_(ids)))
+
+
+def server(connection: Connection, server_id: int) -> None:
+    """Let go of a server's personas, of what its managers set, and of what was reported to them."""
+    own = select(Personas.id).where(Personas.home == Scope.SERVER, Personas.home_id == server_id)
+    for persona_id in connection.scalars(own).all():
+        persona(connection, persona_id)
+    connection.execute(delete(Seats).where(Seats.scope == Scope.SERVER, Seats.spot_id == server_id))
+    connection.execute(delete(Servers).where(Servers.id == server_id))
+    for table in (Listed, FilterWords, Reports):
+        connection.execute(delete(table).where(table.server_id == server_id))
 
 
 def written_by(person_id: int) -> ColumnElement[bool]:

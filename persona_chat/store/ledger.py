@@ -16,13 +16,14 @@ from typing import Any, Literal
 
 from persona_chat.store.backup import sync
 
-What = Literal["forgotten", "opted out", "opted in", "deleted", "cleared"]
-"""A person; the same in and out; messages or their answers; everything from before a moment, `before`."""
+What = Literal["forgotten", "opted out", "opted in", "deleted", "cleared", "channels gone", "server gone"]
+"""A person; the same in and out; messages or their answers; everything from before a moment, `before`; what was said
+and set in channels, or in a server, whose id stands before those of its channels."""
 
 
 @dataclass(frozen=True)
 class Deletion:
-    """What was deleted, and when that was noted. `ids` are Discord's: a person's, or messages'."""
+    """What was deleted, and when that was noted. `ids` are Discord's."""
 
     what: What
     at: datetime

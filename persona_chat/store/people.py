@@ -1,6 +1,6 @@
 """What is kept of people, and how it is let go of: all SQL about it as verbs of `People`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -155,6 +155,24 @@ class People:
         of_them = (words.messages, words.replies, len(words.channels), words.unanswered)
         held = Held(*of_them, len(own), len(edits), feedback, reports, mine)
         return held, self.scrub(whole=True) if held or changed else True
+
+    def forget_places(self, channels: Iterable[int], server_id: int | None = None) -> tuple[int, bool]:
+        """Let go of all that was said and set in these channels and threads, and with `server_id` in that server.
+
+        Return how many messages that were, and whether the file was written anew. Twice is no error.
+        """
+        places = set(channels)
+        if server_id is not None:
+            with self._reading() as connection:
+                places.update(connection.scalars(select(Messages.channel_id).where(Messages.server_id == server_id)))
+        words = forgetting.Words()
+        while forgetting.some(self._writing, forgetting.said_in(places), words):
+            pass
+        with self._writing() as connection:
+            forgetting.places(connection, places)
+            if server_id is not None:
+                forgetting.server(connection, server_id)
+        return words.messages, self.scrub(whole=True)
 
     def forget_before(self, moment: datetime) -> int:
         """Let go of messages from before then, as by `forget`; return how many. Call it until there are none.

@@ -23,6 +23,11 @@ def redo(store: Store, deletions: Iterable[Deletion]) -> int:
                     store.people.opt_in(person_id)
             case "deleted":
                 store.answers.delete(deletion.ids)
+            case "channels gone":
+                store.people.forget_places(deletion.ids)
+            case "server gone":
+                server_id, *channels = deletion.ids
+                store.people.forget_places(channels, server_id)
             case "cleared" if deletion.before is not None:
                 while store.people.forget_before(deletion.before):
                     pass

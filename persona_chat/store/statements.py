@@ -42,6 +42,7 @@ class Statements:
                     for name in (
                         "message_id",
                         "channel_id",
+                        "server_id",
                         "speaker_id",
                         "speaker_name",
                         "text",
@@ -63,13 +64,10 @@ class Statements:
             "parts": null(),
         }
         given_up = select(messages.c.id).where(messages.c.state == REFUSED)
+        whose = ("message_id", "channel_id", "server_id", "speaker_id", "claimed_at")
         self.join = (
             insert(messages)
-            .values(
-                {name: bindparam(name) for name in ("message_id", "channel_id", "speaker_id", "claimed_at")}
-                | {"shown": 1}
-                | joined
-            )
+            .values({name: bindparam(name) for name in whose} | {"shown": 1} | joined)
             .on_conflict_do_update(
                 index_elements=[messages.c.message_id],
                 set_=joined,

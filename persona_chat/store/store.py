@@ -104,6 +104,7 @@ class Store:
         given = {
             "message_id": heard.message_id,
             "channel_id": heard.place.channel_id,
+            "server_id": heard.place.guild_id,
             "speaker_id": heard.place.person_id,
             "speaker_name": heard.speaker_name,
             "text": heard.text,
@@ -113,7 +114,7 @@ class Store:
         with self._writing() as connection:
             claimed = connection.scalar(self._statements.claim, given)
             if claimed is not None:
-                same = {name: given[name] for name in ("channel_id", "speaker_id", "claimed_at")}
+                same = {name: given[name] for name in ("channel_id", "server_id", "speaker_id", "claimed_at")}
                 for part in parts[:-1]:
                     joined = same | {"message_id": part.message_id, "of": claimed}
                     connection.execute(self._statements.join, joined)

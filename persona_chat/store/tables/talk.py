@@ -52,6 +52,7 @@ class Messages(Base):
     parts: Mapped[list[dict[str, Any]] | None] = mapped_column(SpokenList("messages.parts"))
     joined_to: Mapped[int | None] = mapped_column(ForeignKey("messages.id"))
     attempts: Mapped[int] = mapped_column(server_default="1")
+    server_id: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class Replies(Base):

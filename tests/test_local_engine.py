@@ -160,6 +160,14 @@ async def test_an_empty_reply_is_tried_once_more_and_then_given_up(model_engine)
 
 
 @model
+async def test_a_slot_that_was_never_filled_is_drawn_again(model_engine):
+    with forced(model_engine, " Hello, (name)!", then_end=True):
+        reply = await model_engine.reply(ASK)
+    assert reply.text
+    assert "(name)" not in reply.text
+
+
+@model
 async def test_a_cancelled_reply_stops_within_one_token(model_engine):
     with forced(model_engine, " and" * 200) as calls:
         task = asyncio.create_task(model_engine.reply(replace(ASK, sampling=replace(GREEDY, max_new_tokens=200))))

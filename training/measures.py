@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from persona_chat.engine.again import has_placeholder
+
 # The reply that scores best without reading anything: 23.1 % on spc_valid, above what good models were published
 # with. An F1 says something only beside it.
 CONSTANT_REPLY = "i like to you do it that is"
@@ -21,11 +23,6 @@ _PUNCTUATION = re.compile(r"[!\"#$%&()*+,\-./:;<=>?@\[\]\\^`{|}~_'\u2018\u2019\u
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 
 _OTHER_SPEAKER = re.compile(r"\bpersona [ab]\b|^\s*(?:user|assistant|system)\s*:", re.IGNORECASE)
-_PLACEHOLDER = re.compile(
-    r"[\[<{][^\]>}]*\b(?:name|user|city|place|insert|your)\b[^\]>}]*[\]>}]"
-    r"|\((?:[\w']+ ){0,3}(?:user)?name\)|\b(?:user|participant|speaker)[ _]\d",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True)
@@ -71,7 +68,7 @@ def breaks_the_form(completion: str, reply: str, *, stopped: bool) -> bool:
     to the token limit.
     """
     speaks_for_others = _OTHER_SPEAKER.search(completion.strip().removeprefix("Persona B:")) is not None
-    return speaks_for_others or _PLACEHOLDER.search(reply) is not None or not reply.strip() or not stopped
+    return speaks_for_others or has_placeholder(reply) or not reply.strip() or not stopped
 
 
 def mean(groups: Sequence[str], values: Sequence[float]) -> Measured:

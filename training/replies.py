@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from persona_chat import template
-from persona_chat.engine.reply import Finish
+from persona_chat.engine.again import another, worth_another_try
+from persona_chat.engine.reply import Finish, Sampling
 from persona_chat.engine.row import Limits, Row
 from training import measures
 from training.likelihood import Told
@@ -33,17 +34,29 @@ def write_each(system: System, prompts: Sequence[list[int]], told: Callable[[int
     """Let the system reply to every prompt by the code that serves, several at once. Raises EngineFailed."""
     rows = [
         # The seed is the row's number: the same words each time, and others for each row.
-        Row(tuple(prompt), replace(system.sampling, seed=number), Limits(math.inf, ()), template.ends_reply)
+        _row(prompt, replace(system.sampling, seed=number))
         for number, prompt in enumerate(prompts)
     ]
+    numbers = {row: number for number, row in enumerate(rows)}
     waiting, over = deque(rows), 0
     while over < len(rows):
         if waiting and system.batch.takes:
             system.batch.add(waiting.popleft())
-        if ended := system.batch.turn():
-            over += len(ended)
+        ended = system.batch.turn()
+        for row in ended:
+            first = numbers.pop(row, None)
+            if first is not None and row.failed is None and worth_another_try(template.read_reply(row.text)):
+                rows[first] = _row(row.prompt, another(row.sampling))
+                waiting.append(rows[first])
+            else:
+                over += 1
+        if ended:
             told(over)
     return [_written(row) for row in rows]
+
+
+def _row(prompt: Sequence[int], sampling: Sampling) -> Row:
+    return Row(tuple(prompt), sampling, Limits(math.inf, ()), template.ends_reply)
 
 
 def _written(row: Row) -> Written:

@@ -15,6 +15,7 @@ import httpx
 from persona_chat import notes, template
 from persona_chat.adapters import Adapter, read_adapter
 from persona_chat.engine import base
+from persona_chat.engine.again import WARM, worth_another_try
 from persona_chat.engine.loaded import form_of
 from persona_chat.engine.reply import (
     EngineFacts,
@@ -192,9 +193,9 @@ class RemoteEngine:
             **_drawn(request),
         }
         written = await self._write(body, request, follow, asked)
-        if not template.read_reply(written.text) and not written.late:
+        if worth_another_try(template.read_reply(written.text)) and not written.late:
             body["seed"] = int(body.get("seed", 0)) + 1
-            body["temperature"] = body["temperature"] or 0.7
+            body["temperature"] = body["temperature"] or WARM
             written = await self._write(body, request, follow, asked)
         text = template.read_reply(written.text)
         if not text:

@@ -1,8 +1,6 @@
 """From a request to a reply, on the model thread: the prompt, the row that writes it, and what comes of it."""
 
-import dataclasses
 import logging
-import secrets
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
@@ -10,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from persona_chat import template
+from persona_chat.engine.again import another, worth_another_try
 from persona_chat.engine.line import Asked
 from persona_chat.engine.reply import Finish, Reply, ReplyRequest, Sampling
 from persona_chat.engine.row import Limits, Row
@@ -17,8 +16,6 @@ from persona_chat.errors import EngineFailed, PersonaChatError, ReplyTimeout
 
 if TYPE_CHECKING:
     from persona_chat.engine.loaded import Loaded
-
-_RETRY_TEMPERATURE = 0.7
 
 _log = logging.getLogger(__name__)
 
@@ -119,11 +116,12 @@ class Writer:
         if row.failed is not None:
             raise EngineFailed
         text = template.read_reply(row.text)
-        if row.limits.stopped() or not text:
+        poor = row is begun.first and not row.sampling.whole and worth_another_try(text)
+        if row.limits.stopped() or not text or poor:
             job.check()
             if row is not begun.first:
                 raise EngineFailed
-            begun.row = _row(begun.asked, row.prompt, _another(row.sampling))
+            begun.row = _row(begun.asked, row.prompt, another(row.sampling))
             self._again.append(begun)
             return
         self._begun.remove(begun)
@@ -162,19 +160,3 @@ def _row(asked: Asked[Job], prompt: tuple[int, ...], sampling: Sampling) -> Row:
                 asked.promise.tell(lambda: told(text))
 
     return Row(prompt, sampling, asked.job.limits, template.ends_reply, owner=asked.owner, grown=grown)
-
-
-def _another(sampling: Sampling) -> Sampling:
-    """Return how to draw when the first try came out empty: not the same again."""
-    return dataclasses.replace(
-        sampling,
-        temperature=sampling.temperature or _RETRY_TEMPERATURE,
-        seed=_another_seed(sampling),
-    )
-
-
-def _another_seed(sampling: Sampling) -> int:
-    """Greedy replies stay the same every time, also when the first try was empty."""
-    if sampling.seed is not None:
-        return sampling.seed + 1
-    return secrets.randbits(63) if sampling.temperature > 0 else 0

@@ -26,6 +26,7 @@ from persona_chat.store.jobs import Order, State
 from persona_chat.store.store import Store
 from tests.people import CANARY, CHANNEL, GUS, OLIVE, SERVER, chat_of, files_with, place, rows, say, seat_vera
 from tests.postgres import on_sqlite
+from tests.torture import count, record
 
 pytestmark = pytest.mark.both_databases
 
@@ -58,6 +59,27 @@ async def test_forgetting_leaves_no_word_in_any_table_file_or_log(
     assert CANARY not in caplog.text
     if on_sqlite(database_url):
         assert (settings.data_dir / f"{DATABASE}-wal").stat().st_size == 0
+
+
+async def test_of_many_people_those_who_want_it_are_forgotten_and_no_others(
+    store: Store, settings: Settings, database_url: str
+) -> None:
+    people, revision = count(20, 1000), seat_vera(store)
+    for person in range(1, people + 1):
+        word = CANARY if person % 2 else "kept"
+        say(store, person, 80_000_000 + person, f"{word} {person} " * (person % 7 + 1), revision)
+    _, privacy = chat_of(store, settings)
+    for person in range(1, people + 1, 2):
+        forgotten = await privacy.forget(80_000_000 + person)
+        assert forgotten.held.messages == 1
+    everything = rows(database_url)
+    assert CANARY not in everything
+    assert files_with(settings.data_dir, CANARY) == []
+    for person in range(1, people + 1):
+        assert (str(80_000_000 + person) in everything) is (person % 2 == 0)
+        assert (f"kept {person} " in everything) is (person % 2 == 0)
+    database = "sqlite" if on_sqlite(database_url) else "postgresql"
+    record("G1", database=database, people=people, forgotten=people // 2, traces=0)
 
 
 @pytest.mark.sqlite_only

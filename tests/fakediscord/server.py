@@ -1,13 +1,15 @@
-"""The server: one guild with channels, its messages, and a gateway. What it does not know is noted and refused."""
+"""The server: one guild with channels, and its messages. What it does not know is noted and refused."""
 
 import asyncio
 import itertools
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
-from aiohttp import WSMessage, web
+from aiohttp import web
+
+from tests.fakediscord.gateway import Gateway
 
 GUILD, BOT, OWNER, GUEST = 100, 1000, 1, 42
 FIRST_CHANNEL = 5000
@@ -35,18 +37,22 @@ class FakeDiscord:
         self.channels = [FIRST_CHANNEL + number for number in range(channels)]
         self.messages: dict[int, dict[int, dict[str, Any]]] = {channel: {} for channel in self.channels}
         self.unknown: list[str] = []
-        self.identified = 0
         self.ignores_nonces = False
         self.answers_after_s = 0.05  # what is sent stands in the channel before the bot knows
         self._nonces: dict[tuple[int, str], int] = {}
-        self._sockets: dict[web.WebSocketResponse, int] = {}
         self._numbers = itertools.count(1)
-        self.changed = asyncio.Event()
+        self.gateway = Gateway(ME, self._guild, self.unknown)
+        self.changed = self.gateway.changed
+
+    @property
+    def identified(self) -> int:
+        """How often somebody began a session."""
+        return len(self.gateway.identified_at)
 
     def post(self, channel: int, text: str) -> int:
         """Let the guest say something; whoever is connected is told."""
         message = self._message(channel, text, {"id": str(GUEST), "username": "guest", "discriminator": "0"}, {})
-        self._tell("MESSAGE_CREATE", message)
+        self.gateway.tell("MESSAGE_CREATE", message)
         return int(message["id"])
 
     def replies(self, channel: int) -> list[tuple[int, str]]:
@@ -78,45 +84,6 @@ class FakeDiscord:
         self.messages[channel][message_id] = message
         self.changed.set()
         return message
-
-    def _tell(self, event: str, data: dict[str, Any]) -> None:
-        for socket in tuple(self._sockets):
-            self._sockets[socket] += 1
-            frame = {"op": 0, "s": self._sockets[socket], "t": event, "d": data}
-            if not socket.closed:
-                asyncio.get_running_loop().create_task(_send(socket, frame))
-
-    async def gateway(self, request: web.Request) -> web.WebSocketResponse:
-        """Greet, take the IDENTIFY, and say READY and what the guild is."""
-        socket = web.WebSocketResponse()
-        await socket.prepare(request)
-        await socket.send_json({"op": 10, "d": {"heartbeat_interval": 41250}})
-        try:
-            async for frame in socket:
-                await self._heard(socket, frame)
-        finally:
-            self._sockets.pop(socket, None)
-        return socket
-
-    async def _heard(self, socket: web.WebSocketResponse, frame: WSMessage) -> None:
-        operation = frame.json()["op"]
-        if operation == 1:
-            await socket.send_json({"op": 11})
-        elif operation == 2:
-            self.identified += 1
-            ready = {
-                "v": 10,
-                "user": ME,
-                "session_id": "s",
-                "resume_gateway_url": "ws://127.0.0.1:9",
-                "guilds": [{"id": str(GUILD), "unavailable": True}],
-                "application": {"id": str(BOT), "flags": 1 << 19},
-            }
-            await socket.send_json({"op": 0, "s": 1, "t": "READY", "d": ready})
-            await socket.send_json({"op": 0, "s": 2, "t": "GUILD_CREATE", "d": self._guild()})
-            self._sockets[socket] = 2
-        elif operation not in (3, 4):
-            self.unknown.append(f"gateway operation {operation}")
 
     def _guild(self) -> dict[str, Any]:
         everyone = {
@@ -200,7 +167,7 @@ class FakeDiscord:
         message = self._message(channel, said["content"], ME, more)
         if nonce is not None:
             self._nonces[channel, nonce] = int(message["id"])
-        self._tell("MESSAGE_CREATE", message)
+        self.gateway.tell("MESSAGE_CREATE", message)
         return answer(message)
 
     def _history(self, channel: int, query: Any) -> list[dict[str, Any]]:
@@ -215,7 +182,9 @@ class FakeDiscord:
             return answer({"message": "Unknown Message", "code": 10008}, 404)
         if method == "DELETE":
             del self.messages[channel][message_id]
-            self._tell("MESSAGE_DELETE", {"id": str(message_id), "channel_id": str(channel), "guild_id": str(GUILD)})
+            self.gateway.tell(
+                "MESSAGE_DELETE", {"id": str(message_id), "channel_id": str(channel), "guild_id": str(GUILD)}
+            )
             return web.Response(status=204)
         if method == "PATCH":
             message["content"] = said.get("content", message["content"])
@@ -230,21 +199,19 @@ def answer(data: Any, status: int = 200) -> web.Response:
     return response
 
 
-async def _send(socket: web.WebSocketResponse, frame: dict[str, Any]) -> None:
-    with suppress(ConnectionError):  # it went down meanwhile
-        await socket.send_json(frame)
-
-
 @asynccontextmanager
 async def listening(discord: FakeDiscord) -> AsyncIterator[int]:
     """Serve on a free port of loopback, inside the block."""
     app = web.Application()
-    app.router.add_get("/", discord.gateway)
+    app.router.add_get("/", discord.gateway.connect)
+    app.router.add_get("/api/v10/gateway/bot", discord.gateway.about)
     app.router.add_route("*", "/{path:.*}", discord.rest)
     runner = web.AppRunner(app, shutdown_timeout=1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
+    port: int = runner.addresses[0][1]
+    discord.gateway.url = f"ws://127.0.0.1:{port}/"
     try:
-        yield runner.addresses[0][1]
+        yield port
     finally:
         await runner.cleanup()

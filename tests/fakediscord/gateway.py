@@ -1,8 +1,8 @@
 """The socket on which Discord tells what happens: sessions that begin, are lost, and go on with what they missed.
 
-As Discord documents it (https://docs.discord.com/developers/events/gateway): every event of a session has a number; who
-comes back with RESUME is told what came after the number that it names, and then RESUMED. A session ends with a close of
-1000 or 1001 from the other side, with op 9 and false, and here with code 4009.
+As Discord documents it (https://docs.discord.com/developers/events/gateway): every event of a session has a number;
+who comes back with RESUME is told what came after the number that it names, and then RESUMED. A session ends with a
+close of 1000 or 1001 from the other side, with op 9 and false, and here with code 4009.
 """
 
 import asyncio
@@ -47,8 +47,9 @@ class Session:
 class Gateway:
     """Tells every session what happens.
 
-    `overlap` events before the number that a RESUME names are told once more. `refuses_with` is a code with which every
-    IDENTIFY is closed. `identified_at` are the times of `clock` at which one came.
+    `overlap` events before the number that a RESUME names are told once more. `refuses_with` is a code with which
+    every IDENTIFY is closed; with `refuses_sessions` each is told that there is no session. Nobody gets in unless it is
+    `open`. `identified_at` are the times of `clock` at which one came.
     """
 
     def __init__(
@@ -58,6 +59,8 @@ class Gateway:
         self._numbers = count(1)
         self._sending: set[asyncio.Task[None]] = set()
         self.url = ""
+        self.open = asyncio.Event()
+        self.open.set()
         self.sessions: dict[str, Session] = {}
         self.silent: set[web.WebSocketResponse] = set()
         self.heartbeat_ms = HEARTBEAT_MS
@@ -77,6 +80,7 @@ class Gateway:
 
     async def connect(self, request: web.Request) -> web.WebSocketResponse:
         """Serve a socket until it is closed."""
+        await self.open.wait()
         socket = web.WebSocketResponse()
         await socket.prepare(request)
         self._say(socket, {"op": 10, "d": {"heartbeat_interval": self.heartbeat_ms}})

@@ -23,6 +23,7 @@ from bot.draft import StopButton
 from bot.faces import Faces
 from bot.feedback import FeedbackCommands
 from bot.help import help_command
+from bot.identifies import Identifies
 from bot.listener import Listener
 from bot.log_channel import LogChannel
 from bot.meanwhile import Meanwhile
@@ -59,6 +60,9 @@ NEEDED = discord.Permissions(
 
 PERMISSIONS = NEEDED | discord.Permissions(manage_webhooks=True)
 """And that personas have names and pictures of their own; the README names the integer and a test compares them."""
+
+LONGEST_WAIT_S = 40.0
+"""discord.py gives up on a connection that takes a minute to begin its session."""
 
 ONLY_ADDRESSED = N_("I can only read messages here that mention me or reply to me.")
 
@@ -97,6 +101,7 @@ class PersonaBot(discord.Client):
         buttons: bool = True,
         webhooks: bool = False,
         pace: Pace | None = None,
+        identifies: Identifies | None = None,
         wait: Wait = plainly,
         **options: Any,
     ) -> None:
@@ -122,6 +127,7 @@ class PersonaBot(discord.Client):
         self._answering = Answering(chat, self.faces, self.log_channel, stream=stream, buttons=buttons, wait=wait)
         self._meanwhile = Meanwhile(self, chat.inbox, self._answering)
         self.pace = pace or Pace(0, 0)
+        self._identifies = identifies
         self._listener = Listener(self, self._answering)
         self.errors = Counter[str]()
         """How often something unforeseen went wrong, by its class."""
@@ -174,6 +180,15 @@ class PersonaBot(discord.Client):
         await asyncio.to_thread(load)
         await self.tree.set_translator(Names())
         await self.tree.sync()
+
+    async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
+        """Begin no session that Discord would find one too many."""
+        await super().before_identify_hook(shard_id, initial=initial)
+        if self._identifies is None:
+            return
+        if not await self._identifies.wait(LONGEST_WAIT_S):
+            raise discord.gateway.ReconnectWebSocket(shard_id, resume=False)  # comes here again, on a new socket
+        await self._identifies.count()
 
     async def on_message(self, message: discord.Message) -> None:
         """Answer a person's message that is for a persona."""

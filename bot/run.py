@@ -14,6 +14,7 @@ import typer
 
 from bot.client import PersonaBot, invite_url
 from bot.health import Health, watched
+from bot.identifies import Identifies
 from bot.log import not_awaited, start_log
 from bot.metrics import Measured, Metrics
 from bot.pace import Pace
@@ -25,6 +26,7 @@ from persona_chat.engine.local import LocalEngine
 from persona_chat.engine.reply import ReplyEngine, Wait, plainly
 from persona_chat.errors import (
     DiscordUnreachable,
+    GatewayRefused,
     IntentMissing,
     TokenMissing,
     TokenRejected,
@@ -64,6 +66,15 @@ REFUSED = (
     "Discord did not let the bot start (HTTP {status}, code {code}). If it is 5xx or 429, wait and start again; "
     f"else look at the application at {PORTAL}."
 )
+SHARDS = "Look at PERSONA_CHAT_SHARD_COUNT and PERSONA_CHAT_SHARD_IDS."
+REFUSED_FOR_GOOD = {
+    4010: f"Discord does not know this shard. {SHARDS}",
+    4011: f"The bot is in too many servers for one connection. {SHARDS}",
+    4012: "Discord does not speak this version of its protocol any more. Install a newer version of persona chat.",
+    4013: "Discord does not know an intent that the bot asks for. Install a newer version of persona chat.",
+}
+"""What the gateway's close codes mean that end a bot for good, besides those of the token and of intents."""
+
 NO_DISCORD = "Discord cannot be reached. Check the connection of this machine and start again."
 
 
@@ -89,7 +100,8 @@ async def _serve(settings: Settings, token: str) -> None:
     metrics = Metrics()
     engine = Measured(engine_for(settings, adapter=serving.folder), metrics)
     async with stopped_by_signals(), open_core(settings, url, engine) as core:
-        bot = bot_on(core, settings, webhooks=settings.webhooks, http_trace=metrics.trace())
+        identifies = _identifies(settings)
+        bot = bot_on(core, settings, webhooks=settings.webhooks, identifies=identifies, http_trace=metrics.trace())
         async with bot, _answered_at_the_end(bot, engine), seen(bot, core.store, engine, metrics, settings):
             await _login(bot, token)
             await start_engine(engine, engine.inner)
@@ -101,6 +113,7 @@ async def _serve(settings: Settings, token: str) -> None:
                 one_of_many(core, settings),
             ):
                 _say_ready(bot)
+                await identifies.wait()
                 await _connect(bot)
 
 
@@ -138,8 +151,13 @@ async def open_core(settings: Settings, url: str, engine: ReplyEngine, *, wait: 
         store.close()
 
 
+def _identifies(settings: Settings) -> Identifies:
+    shards = settings.shard_count
+    return Identifies(settings.data_dir, own=len(settings.shard_ids) or shards, shards=shards)
+
+
 def bot_on(core: Core, settings: Settings, *, webhooks: bool, wait: Wait = plainly, **options: Any) -> PersonaBot:
-    """The bot, with what is set for it. `options` are discord.py's own."""
+    """The bot, with what is set for it. `options` are discord.py's own, and what only `run` has."""
     kind: type[PersonaBot] = PersonaBot
     if settings.shard_count > 1:
         kind = ShardedBot
@@ -279,7 +297,15 @@ async def _connect(bot: PersonaBot) -> None:
     except discord.ConnectionClosed as error:
         if error.code == 4004:
             raise TokenRejected(BAD_TOKEN) from None
-        raise DiscordUnreachable(f"Discord closed the connection for good (code {error.code}).") from None
+        closed = f"Discord closed the connection for good (code {error.code})."
+        if error.code in REFUSED_FOR_GOOD:
+            raise GatewayRefused(f"{closed} {REFUSED_FOR_GOOD[error.code]}") from None
+        raise DiscordUnreachable(closed) from None
+    except AttributeError:
+        if bot.ws is not None:
+            raise
+        # The very first connection failed: https://github.com/Rapptz/discord.py/issues/10520
+        raise DiscordUnreachable(NO_DISCORD) from None
 
 
 @asynccontextmanager

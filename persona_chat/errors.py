@@ -26,6 +26,7 @@ PersonaChatError
     ├── TokenRejected
     ├── IntentMissing
     ├── DiscordUnreachable
+    ├── GatewayRefused     Discord will not have a bot with these settings, or of this version
     ├── DataFolderUnusable
     ├── AlreadyRunning     another process holds the data folder
     ├── DatabaseTooNew
@@ -246,6 +247,12 @@ class DiscordUnreachable(CannotStart):
     """Discord could not be reached at all."""
 
     exit_code = 11
+
+
+class GatewayRefused(CannotStart):
+    """Discord closed the connection for a reason that another try would not change."""
+
+    exit_code = 13
 
 
 def trace(error: BaseException) -> str:

@@ -20,6 +20,7 @@ from persona_chat.errors import (
     DataFolderUnusable,
     DiscordUnreachable,
     EngineFailed,
+    GatewayRefused,
     IntentMissing,
     TokenMissing,
     TokenRejected,
@@ -191,7 +192,7 @@ async def test_a_running_bot_takes_what_a_shell_puts_in_service_and_starts_with_
 
 
 @pytest.mark.model
-@pytest.mark.parametrize(("code", "error"), [(4014, IntentMissing), (4004, TokenRejected), (4013, DiscordUnreachable)])
+@pytest.mark.parametrize(("code", "error"), [(4014, IntentMissing), (4004, TokenRejected), (4013, GatewayRefused)])
 async def test_what_the_gateway_refuses_is_said(
     with_model: Settings, login_discord: LoginDiscord, code: int, error: type[Exception]
 ) -> None:

@@ -7,14 +7,17 @@ With `--without` one of the protections is switched off, to see that the tests w
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import discord
+import typer
 import yarl
 
 from bot import faces, meanwhile, run
+from persona_chat import cli
 from persona_chat.engine.reply import ReplyRequest
 from persona_chat.engine.scripted import ScriptedEngine
 from persona_chat.heard import Heard
@@ -81,7 +84,10 @@ def main() -> None:
     setattr(run, "engine_for", lambda _settings, **_more: engine)  # noqa: B010  mypy knows no such name there
     if options.without is not None:
         _without(options.without)
-    run.run_bot(load_settings(data_dir=options.data_dir))
+    sys.argv = [sys.argv[0]]
+    command = typer.Typer(pretty_exceptions_enable=False)
+    command.command()(lambda: run.run_bot(load_settings(data_dir=options.data_dir)))
+    cli.main(command)
 
 
 if __name__ == "__main__":

@@ -52,10 +52,9 @@ class Gateway:
     `open`. `identified_at` are the times of `clock` at which one came.
     """
 
-    def __init__(
-        self, user: Frame, guild: Callable[[], Frame], unknown: list[str], clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._user, self._guild, self._unknown, self._clock = user, guild, unknown, clock
+    def __init__(self, user: Frame, guild: Callable[[], Frame], unknown: list[str]) -> None:
+        self._user, self._guild, self._unknown = user, guild, unknown
+        self.clock: Callable[[], float] = time.monotonic
         self._numbers = count(1)
         self._sending: set[asyncio.Task[None]] = set()
         self.url = ""
@@ -140,7 +139,7 @@ class Gateway:
             self._unknown.append(f"gateway operation {operation}")
 
     async def _identify(self, socket: web.WebSocketResponse, said: Frame) -> None:
-        self.identified_at.append(self._clock())
+        self.identified_at.append(self.clock())
         self.changed.set()
         if self.refuses_with is not None:
             await socket.close(code=self.refuses_with)

@@ -4,8 +4,7 @@ import asyncio
 import logging
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
 from typing import Any
 
 import discord
@@ -20,6 +19,7 @@ from bot.answered import Answered
 from bot.answering import WENT_WRONG, Answering
 from bot.conversation import ChatCommands
 from bot.draft import StopButton
+from bot.drain import Drain
 from bot.faces import Faces
 from bot.feedback import FeedbackCommands
 from bot.help import help_command
@@ -131,9 +131,7 @@ class PersonaBot(discord.Client):
         self._listener = Listener(self, self._answering)
         self.errors = Counter[str]()
         """How often something unforeseen went wrong, by its class."""
-        self._under_way_now = 0
-        self._settled = asyncio.Event()
-        self._settled.set()
+        self.drain = Drain()
         self.languages = Languages()
         self.tree = Tree(self)
         notes = (None if message_content else ONLY_ADDRESSED, lambda: notice(privacy.days))
@@ -230,7 +228,7 @@ class PersonaBot(discord.Client):
         moderation = self.chat.moderation
         if not admits(moderation, said) or moderation.words(payload.guild_id).stops_input(text.heard(said, me).text):
             return
-        with self.under_way():
+        with self.drain.under_way():
             await self.answered.question_edited(said, me, lambda: self._listener.answers_anew(said))
 
     async def on_raw_reaction_add(self, payload: discord.RawReactionActionEvent) -> None:
@@ -250,23 +248,6 @@ class PersonaBot(discord.Client):
         for message_id in message_ids:
             self.chat.stop(message_id, keep=False)
         await self.answered.messages_deleted(message_ids)
-
-    @contextmanager
-    def under_way(self) -> Iterator[None]:
-        """Keep count of the answers that `settled` waits for."""
-        self._under_way_now += 1
-        self._settled.clear()
-        try:
-            yield
-        finally:
-            self._under_way_now -= 1
-            if not self._under_way_now:
-                self._settled.set()
-
-    async def settled(self, grace_s: float) -> None:
-        """Wait until every message has its answer or its line, at most so long."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._settled.wait(), grace_s)
 
     async def _command_failed(self, interaction: discord.Interaction, error: app_commands.AppCommandError) -> None:
         await self.failed(interaction, error.original if isinstance(error, app_commands.CommandInvokeError) else error)

@@ -2,8 +2,11 @@
 
 import asyncio
 import logging
+import os
 import signal
-from collections.abc import AsyncIterator
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -47,8 +50,11 @@ from persona_chat.store.store import Store
 
 log = logging.getLogger(__name__)
 
-GRACE_S = 5.0
-"""How long a stop waits for the last lines to be sent."""
+GRACE_S = 3.0
+"""How long a stop waits for Discord to be told how a retraining ended."""
+
+STOP_S = 9.0
+"""A stop that takes longer is cut short: who supervises the bot kills it after ten seconds."""
 
 PORTAL = "https://discord.com/developers/applications"
 
@@ -81,28 +87,44 @@ NO_DISCORD = "Discord cannot be reached. Check the connection of this machine an
 def run_bot(settings: Settings) -> None:
     """Run until SIGTERM or Ctrl-C. Raises CannotStart with what to do."""
     start_log(settings.log_level, settings.log_format)
-    asyncio.run(serve(settings))
+    last = threading.Timer(STOP_S, _end_now)
+    last.daemon = True
+    try:
+        asyncio.run(serve(settings, stopping=last.start))
+    finally:
+        last.cancel()
 
 
-async def serve(settings: Settings) -> None:
-    """Start everything, in the order in which faults are quick to see, and serve until stopped."""
+def _end_now() -> None:
+    """End the process whatever hangs in it. Nothing is lost by that: a kill does the same."""
+    log.warning("the stop took longer than %g s and is cut short", STOP_S)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+async def serve(settings: Settings, stopping: Callable[[], None] = lambda: None) -> None:
+    """Start everything, in the order in which faults are quick to see, and serve until stopped.
+
+    `stopping` is called when SIGTERM comes.
+    """
     asyncio.get_running_loop().set_exception_handler(not_awaited)
     if settings.token is None:
         raise TokenMissing(NO_TOKEN)
     with only_one_in(settings.data_dir):
-        await _serve(settings, settings.token.get_secret_value())
+        await _serve(settings, settings.token.get_secret_value(), stopping)
 
 
-async def _serve(settings: Settings, token: str) -> None:
+async def _serve(settings: Settings, token: str, stopping: Callable[[], None]) -> None:
     url = settings.database_url or default_url(settings.data_dir)
     await asyncio.to_thread(upgrade, url)
     serving = await asyncio.to_thread(to_serve, settings, url)
     metrics = Metrics()
     engine = Measured(engine_for(settings, adapter=serving.folder), metrics)
-    async with stopped_by_signals(), open_core(settings, url, engine) as core:
+    async with stopped_by_signals(stopping), open_core(settings, url, engine) as core:
         identifies = _identifies(settings)
         bot = bot_on(core, settings, webhooks=settings.webhooks, identifies=identifies, http_trace=metrics.trace())
-        async with bot, _answered_at_the_end(bot, engine), seen(bot, core.store, engine, metrics, settings):
+        async with bot, _ended_in_order(bot, engine), seen(bot, core.store, engine, metrics, settings):
             await _login(bot, token)
             await start_engine(engine, engine.inner)
             async with (
@@ -246,13 +268,13 @@ async def retraining_in(bot: PersonaBot) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _answered_at_the_end(bot: PersonaBot, engine: ReplyEngine) -> AsyncIterator[None]:
-    """Close the engine while Discord still hears us: whoever waits is told to try again."""
+async def _ended_in_order(bot: PersonaBot, engine: ReplyEngine) -> AsyncIterator[None]:
+    """At the end finish what is under way, and only then close the engine: who waits for it would be sent away."""
     try:
         yield
     finally:
+        await bot.drain.end()
         await engine.close()
-        await bot.settled(GRACE_S)
 
 
 async def _login(bot: PersonaBot, token: str) -> None:
@@ -309,15 +331,18 @@ async def _connect(bot: PersonaBot) -> None:
 
 
 @asynccontextmanager
-async def stopped_by_signals() -> AsyncIterator[None]:
-    """SIGTERM ends the bot as Ctrl-C does."""
+async def stopped_by_signals(stopping: Callable[[], None] = lambda: None) -> AsyncIterator[None]:
+    """SIGTERM ends the bot as Ctrl-C does; a second one changes nothing. `stopping` is called with the first."""
     task = asyncio.current_task()
     loop = asyncio.get_running_loop()
     stopped = False
 
     def stop() -> None:
         nonlocal stopped
+        if stopped:
+            return
         stopped = True
+        stopping()
         if task is not None:
             task.cancel()
 

@@ -4,13 +4,14 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import discord
 import pytest
 from sqlalchemy import text
 
-from bot import run
+from bot import drain, run
 from bot.client import PERMISSIONS, invite_url
 from persona_chat import errors
 from persona_chat.engine.scripted import ScriptedEngine
@@ -19,7 +20,6 @@ from persona_chat.errors import (
     DatabaseTooNew,
     DataFolderUnusable,
     DiscordUnreachable,
-    EngineFailed,
     GatewayRefused,
     IntentMissing,
     TokenMissing,
@@ -121,29 +121,50 @@ async def test_a_direct_message_is_answered_by_the_model_and_sigterm_ends_the_bo
     assert "permissions=275414846464" in capsys.readouterr().out
 
 
-async def test_a_stop_in_the_middle_of_a_reply_tells_the_person_and_logs_no_trace(
-    with_token: Settings,
-    login_discord: LoginDiscord,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    engine = ScriptedEngine(lambda _request: "never", delay_s=30)
+async def stopped_while_it_thinks(settings: Settings, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """Let SIGTERM come in the middle of a reply, and return what is in the database then."""
     monkeypatch.setattr(run, "engine_for", lambda _settings, **_: engine)
-    url = default_url(with_token.data_dir)
+    url = default_url(settings.data_dir)
     upgrade(url)
     store = Store(open_database(url))
     store.seating.put(Spot(Scope.CHANNEL, CHANNEL), Spot(Scope.ME, 1), DAVID)
-    store.close()
-
-    serving = asyncio.create_task(run.serve(with_token))
+    serving = asyncio.create_task(run.serve(settings))
     async with asyncio.timeout(20):
         while not engine.requests:  # noqa: ASYNC110  the engine is no part that could tell
             await asyncio.sleep(0.01)
         os.kill(os.getpid(), signal.SIGTERM)
         await serving
-    assert [sent["content"] for sent in login_discord.sent] == [str(EngineFailed())]
+    return store
+
+
+async def test_a_stop_in_the_middle_of_a_reply_leaves_it_for_the_next_start_and_logs_no_trace(
+    with_token: Settings,
+    login_discord: LoginDiscord,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(drain, "FINISH_S", 0.1)
+    engine = ScriptedEngine(lambda _request: "never", delay_s=30)
+    store = await stopped_while_it_thinks(with_token, engine, monkeypatch)
+    assert login_discord.sent == []
+    (left,) = store.inbox.left(datetime.now(UTC) - timedelta(minutes=1))
+    assert (left.message_id, left.reply) == (7001, None)
+    store.close()
+    assert engine.cancelled
     assert "Traceback" not in caplog.text
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+async def test_a_stop_waits_for_a_reply_that_is_nearly_there(
+    with_token: Settings, login_discord: LoginDiscord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await stopped_while_it_thinks(
+        with_token, ScriptedEngine(lambda _request: "There.", delay_s=0.5), monkeypatch
+    )
+    assert [sent["content"] for sent in login_discord.sent] == ["There."]
+    (left,) = store.inbox.left(datetime.now(UTC) - timedelta(minutes=1))
+    assert (left.reply, left.sent) == ("There.", {0: 7002})
+    store.close()
 
 
 async def test_a_running_bot_takes_what_a_shell_puts_in_service_and_starts_with_it_again(

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 log = logging.getLogger(__name__)
@@ -46,10 +46,9 @@ class Drain:
         A cancelled task says nothing to anybody and decides nothing: what it had claimed stays claimed.
         """
         self.stopping = True
-        try:
+        with suppress(TimeoutError):
             await asyncio.wait_for(self._empty.wait(), FINISH_S)
-        except TimeoutError:
-            left = tuple(self._tasks)
+        if left := tuple(self._tasks):
             log.info("%d answers are left for the next start", len(left))
             for task in left:
                 task.cancel()

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from bot import drain
+from bot.drain import Drain
 from tests.fakediscord.server import FakeDiscord, listening
 from tests.test_killed_bot import CHANNELS, Killed, seat_everywhere
 from tests.torture import count, record
@@ -102,3 +104,12 @@ async def test_a_stop_that_hangs_is_cut_short(tmp_path: Path, without: str | Non
             assert without is not None
             process.kill()
             await process.wait()
+
+
+async def test_a_stop_with_nothing_under_way_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drain, "FINISH_S", 0)
+    one = Drain()
+    with one.under_way():
+        pass
+    await one.end()
+    assert one.stopping

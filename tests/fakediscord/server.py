@@ -10,6 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from tests.fakediscord.gateway import Gateway
+from tests.fakediscord.interactions import Interactions
 
 GUILD, BOT, OWNER, GUEST = 100, 1000, 1, 42
 FIRST_CHANNEL = 5000
@@ -43,6 +44,7 @@ class FakeDiscord:
         self._numbers = itertools.count(1)
         self.gateway = Gateway(ME, self._guild, self.unknown)
         self.changed = self.gateway.changed
+        self.interactions = Interactions(self.gateway.tell, str(BOT), str(GUILD), str(OWNER))
 
     @property
     def identified(self) -> int:
@@ -55,14 +57,17 @@ class FakeDiscord:
         self.gateway.tell("MESSAGE_CREATE", message)
         return int(message["id"])
 
+    def slash(self, channel: int, name: str, /, **options: str) -> None:
+        """Let the owner use a command there."""
+        self.interactions.slash(self._new_id(), channel, name, **options)
+
     def replies(self, channel: int) -> list[tuple[int, str]]:
         """What the bot says there now: the message that it replies to, or 0, and the words."""
         found = [one for one in self.messages[channel].values() if one["author"]["id"] == str(BOT)]
         return [(int(one.get("message_reference", {}).get("message_id", 0)), one["content"]) for one in found]
 
     def _message(self, channel: int, text: str, author: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
-        now = int(time.time() * 1000)
-        message_id = (now - EPOCH_MS << 22) + next(self._numbers) % (1 << 22)
+        message_id = self._new_id()
         message = {
             "id": str(message_id),
             "type": 0,
@@ -70,7 +75,7 @@ class FakeDiscord:
             "guild_id": str(GUILD),
             "content": text,
             "author": {"avatar": None, **author},
-            "timestamp": time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(now / 1000)),
+            "timestamp": time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime()),
             "edited_timestamp": None,
             "tts": False,
             "mention_everyone": False,
@@ -84,6 +89,9 @@ class FakeDiscord:
         self.messages[channel][message_id] = message
         self.changed.set()
         return message
+
+    def _new_id(self) -> int:
+        return (int(time.time() * 1000) - EPOCH_MS << 22) + next(self._numbers) % (1 << 22)
 
     def _guild(self) -> dict[str, Any]:
         everyone = {
@@ -205,6 +213,10 @@ async def listening(discord: FakeDiscord) -> AsyncIterator[int]:
     app = web.Application()
     app.router.add_get("/", discord.gateway.connect)
     app.router.add_get("/api/v10/gateway/bot", discord.gateway.about)
+    interactions, hook = discord.interactions, "/api/v10/webhooks/{application}/{token}"
+    app.router.add_post("/api/v10/interactions/{interaction}/{token}/callback", interactions.respond)
+    app.router.add_patch(f"{hook}/messages/@original", interactions.finish)
+    app.router.add_post(hook, interactions.finish)
     app.router.add_route("*", "/{path:.*}", discord.rest)
     runner = web.AppRunner(app, shutdown_timeout=1)
     await runner.setup()

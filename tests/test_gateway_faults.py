@@ -10,6 +10,7 @@ from typing import Any
 import discord
 import pytest
 
+from bot import identifies
 from bot.meanwhile import Meanwhile
 from persona_chat.engine.reply import ReplyRequest
 from persona_chat.engine.scripted import ScriptedEngine
@@ -28,12 +29,13 @@ SAID_MEANWHILE = 3
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Begin another session at once, not after five seconds."""
+    """Begin another session at once, not after five seconds, and as often as need be."""
 
     async def at_once(*_given: object, **_more: object) -> None:
         return None
 
     monkeypatch.setattr(discord.Client, "before_identify_hook", at_once)
+    monkeypatch.setattr(identifies, "AT_ONCE", 1000)
 
 
 class Talk:

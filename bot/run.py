@@ -29,6 +29,7 @@ from persona_chat.engine.local import LocalEngine
 from persona_chat.engine.reply import ReplyEngine, Wait, plainly
 from persona_chat.errors import (
     DiscordUnreachable,
+    EngineLost,
     GatewayRefused,
     IntentMissing,
     TokenMissing,
@@ -128,6 +129,7 @@ async def _serve(settings: Settings, token: str, stopping: Callable[[], None]) -
             await _login(bot, token)
             await start_engine(engine, engine.inner)
             async with (
+                ended_without_model(engine.inner),
                 following(core, serving),
                 forgetting(core),
                 retraining_in(bot),
@@ -226,6 +228,27 @@ async def following(core: Core, serving: Serving) -> AsyncIterator[None]:
     finally:
         task.cancel()
         await asyncio.wait((task,))
+
+
+@asynccontextmanager
+async def ended_without_model(model: ReplyEngine) -> AsyncIterator[None]:
+    """End what goes on inside the block when the model is lost for good, and raise EngineLost then."""
+    if not isinstance(model, LocalEngine):
+        yield
+        return
+    task = asyncio.current_task()
+    assert task is not None
+    watching = asyncio.create_task(model.lost.wait())
+    watching.add_done_callback(lambda done: done.cancelled() or task.cancel())
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not model.lost.is_set():
+            raise
+        task.uncancel()
+        raise EngineLost from None
+    finally:
+        watching.cancel()
 
 
 @asynccontextmanager

@@ -14,12 +14,14 @@ from sqlalchemy import text
 from bot import drain, run
 from bot.client import PERMISSIONS, invite_url
 from persona_chat import errors
+from persona_chat.engine.local import LocalEngine
 from persona_chat.engine.scripted import ScriptedEngine
 from persona_chat.errors import (
     BaseUnavailable,
     DatabaseTooNew,
     DataFolderUnusable,
     DiscordUnreachable,
+    EngineLost,
     GatewayRefused,
     IntentMissing,
     TokenMissing,
@@ -220,6 +222,28 @@ async def test_what_the_gateway_refuses_is_said(
     login_discord.refuse_with = code
     with pytest.raises(error):
         await run.serve(with_model)
+
+
+@pytest.mark.model
+async def test_a_model_that_is_lost_for_good_ends_the_process_so_that_a_supervisor_begins_another(
+    with_model: Settings, login_discord: LoginDiscord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engines: list[LocalEngine] = []
+
+    def kept(settings: Settings, adapter: Path | None) -> LocalEngine:
+        engines.append(LocalEngine(settings, adapter=adapter))
+        return engines[-1]
+
+    monkeypatch.setattr(run, "engine_for", kept)
+    serving = asyncio.create_task(run.serve(with_model))
+    async with asyncio.timeout(120):
+        await asyncio.wait(
+            (serving, asyncio.create_task(login_discord.identified.wait())), return_when="FIRST_COMPLETED"
+        )
+        engines[0].lost.set()
+        with pytest.raises(EngineLost) as error:
+            await serving
+    assert error.value.exit_code == 70
 
 
 async def test_a_folder_that_cannot_be_written_is_said(with_token: Settings) -> None:

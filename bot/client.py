@@ -4,8 +4,7 @@ import asyncio
 import logging
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
 from typing import Any
 
 import discord
@@ -20,9 +19,11 @@ from bot.answered import Answered
 from bot.answering import WENT_WRONG, Answering
 from bot.conversation import ChatCommands
 from bot.draft import StopButton
+from bot.drain import Drain
 from bot.faces import Faces
 from bot.feedback import FeedbackCommands
 from bot.help import help_command
+from bot.identifies import Identifies
 from bot.listener import Listener
 from bot.log_channel import LogChannel
 from bot.meanwhile import Meanwhile
@@ -61,6 +62,9 @@ NEEDED = discord.Permissions(
 PERMISSIONS = NEEDED | discord.Permissions(manage_webhooks=True)
 """And that personas have names and pictures of their own; the README names the integer and a test compares them."""
 
+LONGEST_WAIT_S = 40.0
+"""discord.py gives up on a connection that takes a minute to begin its session."""
+
 ONLY_ADDRESSED = N_("I can only read messages here that mention me or reply to me.")
 
 
@@ -98,6 +102,7 @@ class PersonaBot(discord.Client):
         buttons: bool = True,
         webhooks: bool = False,
         pace: Pace | None = None,
+        identifies: Identifies | None = None,
         wait: Wait = plainly,
         **options: Any,
     ) -> None:
@@ -123,12 +128,11 @@ class PersonaBot(discord.Client):
         self._answering = Answering(chat, self.faces, self.log_channel, stream=stream, buttons=buttons, wait=wait)
         self._meanwhile = Meanwhile(self, chat.inbox, self._answering)
         self.pace = pace or Pace(0, 0)
+        self._identifies = identifies
         self._listener = Listener(self, self._answering)
         self.errors = Counter[str]()
         """How often something unforeseen went wrong, by its class."""
-        self._under_way_now = 0
-        self._settled = asyncio.Event()
-        self._settled.set()
+        self.drain = Drain()
         self.languages = Languages()
         self.tree = Tree(self)
         notes = (None if message_content else ONLY_ADDRESSED, lambda: notice(privacy.days))
@@ -175,6 +179,15 @@ class PersonaBot(discord.Client):
         await asyncio.to_thread(load)
         await self.tree.set_translator(Names())
         await self.tree.sync()
+
+    async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
+        """Begin no session that Discord would find one too many."""
+        await super().before_identify_hook(shard_id, initial=initial)
+        if self._identifies is None:
+            return
+        if not await self._identifies.wait(LONGEST_WAIT_S):
+            raise discord.gateway.ReconnectWebSocket(shard_id, resume=False)  # comes here again, on a new socket
+        await self._identifies.count()
 
     async def on_message(self, message: discord.Message) -> None:
         """Answer a person's message that is for a persona."""
@@ -233,7 +246,7 @@ class PersonaBot(discord.Client):
             return
         if set_aside(said.content) and self.chat.stop(said.id, keep=False):
             return  # it is for other people now, and was not answered yet
-        with self.under_way():
+        with self.drain.under_way():
             await self.answered.question_edited(said, me, lambda: self._listener.answers_anew(said))
 
     async def on_raw_reaction_add(self, payload: discord.RawReactionActionEvent) -> None:
@@ -253,23 +266,6 @@ class PersonaBot(discord.Client):
         for message_id in message_ids:
             self.chat.stop(message_id, keep=False)
         await self.answered.messages_deleted(message_ids)
-
-    @contextmanager
-    def under_way(self) -> Iterator[None]:
-        """Keep count of the answers that `settled` waits for."""
-        self._under_way_now += 1
-        self._settled.clear()
-        try:
-            yield
-        finally:
-            self._under_way_now -= 1
-            if not self._under_way_now:
-                self._settled.set()
-
-    async def settled(self, grace_s: float) -> None:
-        """Wait until every message has its answer or its line, at most so long."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._settled.wait(), grace_s)
 
     async def _command_failed(self, interaction: discord.Interaction, error: app_commands.AppCommandError) -> None:
         await self.failed(interaction, error.original if isinstance(error, app_commands.CommandInvokeError) else error)

@@ -12,6 +12,7 @@ from bot.log_channel import note
 from bot.memory import MemoryCommands
 from bot.places import place_of
 from bot.rights import managed
+from bot.telling import finish
 from persona_chat.chat import Chat
 from persona_chat.errors import InputError
 from persona_chat.language import N_, _, grouped, ngettext
@@ -85,7 +86,7 @@ class ChatCommands(app_commands.Group):
         put = ngettext("I put {number} message out of my mind.", "I put {number} messages out of my mind.", forgotten)
         what = put.format(number=grouped(forgotten)) if forgotten else _("There is nothing here that I remember.")
         undo = _("`/chat undo` brings back what the last reset took.")
-        await interaction.edit_original_response(content=f"{what} {undo}")
+        await finish(interaction, f"{what} {undo}", public=True)
         await note(interaction, lambda: _("reset what I remember"))
 
     @app_commands.command(name="undo", extras=says(CHANNEL_MANAGERS, ALL))

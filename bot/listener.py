@@ -64,7 +64,7 @@ class Listener:
                 await self._answering.say(message, line)
             return
         if heard.text:
-            with bot.under_way():
+            with bot.drain.under_way():
                 await self._answering.answer(message, heard, addressed=addressed)
         elif addressed and not message.attachments:
             await self._answering.say(message, _(SAY_SOMETHING))

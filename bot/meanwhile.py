@@ -43,7 +43,8 @@ class Meanwhile:
         left, self._inbox.left = self._inbox.left, ()
         for one in left:
             try:
-                await self._finish(one)
+                with self._client.drain.under_way():
+                    await self._finish(one)
             except DISCORD_FAULTS as error:
                 log.warning("message %s could not be taken up: %s", one.message_id, type(error).__name__)
         channels = await self._inbox.channels()
@@ -79,6 +80,8 @@ class Meanwhile:
     async def _hear(self, missed: Sequence[discord.Message]) -> None:
         """Hear one after the other: more at once than a channel's line holds would be sent away."""
         for message in missed:
+            if self._client.drain.stopping:
+                return  # the next start finds it
             try:
                 await self._client.on_message(message)
             except Exception as error:

@@ -11,6 +11,7 @@ from bot.places import place_of
 from bot.portrait import called, in_code, portrait, shortened
 from bot.rights import check_change, check_make, check_talks
 from bot.speaking import Buttons
+from bot.telling import finish
 from persona_chat.chat import Chat
 from persona_chat.errors import PersonaTooLong
 from persona_chat.language import N_, _
@@ -114,7 +115,5 @@ async def answer_trial(chat: Chat, interaction: discord.Interaction, persona: Pe
     check_talks(interaction)
     await interaction.response.defer(ephemeral=True, thinking=True)
     reply = await chat.trial(persona, line, place_of(interaction))
-    await interaction.edit_original_response(
-        content=shortened(f"> {discord.utils.escape_markdown(line)}\n**{called(persona)}**: {reply.text}", 2000),
-        allowed_mentions=discord.AllowedMentions.none(),
-    )
+    said = f"> {discord.utils.escape_markdown(line)}\n**{called(persona)}**: {reply.text}"
+    await finish(interaction, shortened(said, 2000), public=False)

@@ -2,8 +2,11 @@
 
 import asyncio
 import logging
+import os
 import signal
-from collections.abc import AsyncIterator
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +17,7 @@ import typer
 
 from bot.client import PersonaBot, invite_url
 from bot.health import Health, watched
+from bot.identifies import Identifies
 from bot.log import not_awaited, start_log
 from bot.metrics import Measured, Metrics
 from bot.pace import Pace
@@ -25,6 +29,8 @@ from persona_chat.engine.local import LocalEngine
 from persona_chat.engine.reply import ReplyEngine, Wait, plainly
 from persona_chat.errors import (
     DiscordUnreachable,
+    EngineLost,
+    GatewayRefused,
     IntentMissing,
     TokenMissing,
     TokenRejected,
@@ -47,8 +53,11 @@ from persona_chat.store.store import Store
 
 log = logging.getLogger(__name__)
 
-GRACE_S = 5.0
-"""How long a stop waits for the last lines to be sent."""
+GRACE_S = 3.0
+"""How long a stop waits for Discord to be told how a retraining ended."""
+
+STOP_S = 9.0
+"""A stop that takes longer is cut short: who supervises the bot kills it after ten seconds."""
 
 PORTAL = "https://discord.com/developers/applications"
 
@@ -66,37 +75,64 @@ REFUSED = (
     "Discord did not let the bot start (HTTP {status}, code {code}). If it is 5xx or 429, wait and start again; "
     f"else look at the application at {PORTAL}."
 )
+SHARDS = "Look at PERSONA_CHAT_SHARD_COUNT and PERSONA_CHAT_SHARD_IDS."
+REFUSED_FOR_GOOD = {
+    4010: f"Discord does not know this shard. {SHARDS}",
+    4011: f"The bot is in too many servers for one connection. {SHARDS}",
+    4012: "Discord does not speak this version of its protocol any more. Install a newer version of persona chat.",
+    4013: "Discord does not know an intent that the bot asks for. Install a newer version of persona chat.",
+}
+"""What the gateway's close codes mean that end a bot for good, besides those of the token and of intents."""
+
 NO_DISCORD = "Discord cannot be reached. Check the connection of this machine and start again."
 
 
 def run_bot(settings: Settings) -> None:
     """Run until SIGTERM or Ctrl-C. Raises CannotStart with what to do."""
     start_log(settings.log_level, settings.log_format)
-    asyncio.run(serve(settings))
+    last = threading.Timer(STOP_S, _end_now)
+    last.daemon = True
+    try:
+        asyncio.run(serve(settings, stopping=last.start))
+    finally:
+        last.cancel()
 
 
-async def serve(settings: Settings) -> None:
-    """Start everything, in the order in which faults are quick to see, and serve until stopped."""
+def _end_now() -> None:
+    """End the process whatever hangs in it. Nothing is lost by that: a kill does the same."""
+    log.warning("the stop took longer than %g s and is cut short", STOP_S)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+async def serve(settings: Settings, stopping: Callable[[], None] = lambda: None) -> None:
+    """Start everything, in the order in which faults are quick to see, and serve until stopped.
+
+    `stopping` is called when SIGTERM comes.
+    """
     asyncio.get_running_loop().set_exception_handler(not_awaited)
     if settings.token is None:
         raise TokenMissing(NO_TOKEN)
     with only_one_in(settings.data_dir):
-        await _serve(settings, settings.token.get_secret_value())
+        await _serve(settings, settings.token.get_secret_value(), stopping)
 
 
-async def _serve(settings: Settings, token: str) -> None:
+async def _serve(settings: Settings, token: str, stopping: Callable[[], None]) -> None:
     url = settings.database_url or default_url(settings.data_dir)
     await asyncio.to_thread(upgrade, url)
     keys = await asyncio.to_thread(keys_to_run, settings, url)
     serving = await asyncio.to_thread(to_serve, settings, url)
     metrics = Metrics()
     engine = Measured(engine_for(settings, adapter=serving.folder), metrics)
-    async with stopped_by_signals(), open_core(settings, url, engine, keys=keys) as core:
-        bot = bot_on(core, settings, webhooks=settings.webhooks, http_trace=metrics.trace())
-        async with bot, _answered_at_the_end(bot, engine), seen(bot, core.store, engine, metrics, settings):
+    async with stopped_by_signals(stopping), open_core(settings, url, engine, keys=keys) as core:
+        identifies = _identifies(settings)
+        bot = bot_on(core, settings, webhooks=settings.webhooks, identifies=identifies, http_trace=metrics.trace())
+        async with bot, _ended_in_order(bot, engine), seen(bot, core.store, engine, metrics, settings):
             await _login(bot, token)
             await start_engine(engine, engine.inner)
             async with (
+                ended_without_model(engine.inner),
                 following(core, serving),
                 forgetting(core),
                 retraining_in(bot),
@@ -104,6 +140,7 @@ async def _serve(settings: Settings, token: str) -> None:
                 one_of_many(core, settings),
             ):
                 _say_ready(bot)
+                await identifies.wait()
                 await _connect(bot)
 
 
@@ -143,8 +180,13 @@ async def open_core(
         store.close()
 
 
+def _identifies(settings: Settings) -> Identifies:
+    shards = settings.shard_count
+    return Identifies(settings.data_dir, own=len(settings.shard_ids) or shards, shards=shards)
+
+
 def bot_on(core: Core, settings: Settings, *, webhooks: bool, wait: Wait = plainly, **options: Any) -> PersonaBot:
-    """The bot, with what is set for it. `options` are discord.py's own."""
+    """The bot, with what is set for it. `options` are discord.py's own, and what only `run` has."""
     kind: type[PersonaBot] = PersonaBot
     if settings.shard_count > 1:
         kind = ShardedBot
@@ -194,6 +236,27 @@ async def following(core: Core, serving: Serving) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
+async def ended_without_model(model: ReplyEngine) -> AsyncIterator[None]:
+    """End what goes on inside the block when the model is lost for good, and raise EngineLost then."""
+    if not isinstance(model, LocalEngine):
+        yield
+        return
+    task = asyncio.current_task()
+    assert task is not None
+    watching = asyncio.create_task(model.lost.wait())
+    watching.add_done_callback(lambda done: done.cancelled() or task.cancel())
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not model.lost.is_set():
+            raise
+        task.uncancel()
+        raise EngineLost from None
+    finally:
+        watching.cancel()
+
+
+@asynccontextmanager
 async def forgetting(core: Core) -> AsyncIterator[None]:
     """Let go of what was said too long ago, inside the block."""
     task = asyncio.create_task(core.privacy.watch())
@@ -233,13 +296,13 @@ async def retraining_in(bot: PersonaBot) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _answered_at_the_end(bot: PersonaBot, engine: ReplyEngine) -> AsyncIterator[None]:
-    """Close the engine while Discord still hears us: whoever waits is told to try again."""
+async def _ended_in_order(bot: PersonaBot, engine: ReplyEngine) -> AsyncIterator[None]:
+    """At the end finish what is under way, and only then close the engine: who waits for it would be sent away."""
     try:
         yield
     finally:
+        await bot.drain.end()
         await engine.close()
-        await bot.settled(GRACE_S)
 
 
 async def _login(bot: PersonaBot, token: str) -> None:
@@ -284,19 +347,30 @@ async def _connect(bot: PersonaBot) -> None:
     except discord.ConnectionClosed as error:
         if error.code == 4004:
             raise TokenRejected(BAD_TOKEN) from None
-        raise DiscordUnreachable(f"Discord closed the connection for good (code {error.code}).") from None
+        closed = f"Discord closed the connection for good (code {error.code})."
+        if error.code in REFUSED_FOR_GOOD:
+            raise GatewayRefused(f"{closed} {REFUSED_FOR_GOOD[error.code]}") from None
+        raise DiscordUnreachable(closed) from None
+    except AttributeError:
+        if bot.ws is not None:
+            raise
+        # The very first connection failed: https://github.com/Rapptz/discord.py/issues/10520
+        raise DiscordUnreachable(NO_DISCORD) from None
 
 
 @asynccontextmanager
-async def stopped_by_signals() -> AsyncIterator[None]:
-    """SIGTERM ends the bot as Ctrl-C does."""
+async def stopped_by_signals(stopping: Callable[[], None] = lambda: None) -> AsyncIterator[None]:
+    """SIGTERM ends the bot as Ctrl-C does; a second one changes nothing. `stopping` is called with the first."""
     task = asyncio.current_task()
     loop = asyncio.get_running_loop()
     stopped = False
 
     def stop() -> None:
         nonlocal stopped
+        if stopped:
+            return
         stopped = True
+        stopping()
         if task is not None:
             task.cancel()
 

@@ -4,6 +4,7 @@ Whoever uses a command or a button is answered in the language of their Discord,
 Community servers can choose a language, so a server's own says little.
 """
 
+import time
 from collections import OrderedDict
 from typing import Any
 
@@ -14,6 +15,9 @@ from persona_chat.language import LANGUAGES, _, language_of, pgettext, speak, sp
 
 REMEMBERED = 1000
 """Of so many people it is remembered, in memory only, which language they had last: messages do not tell it."""
+
+CAME = "came"
+"""Under this name an interaction says when it came, by the clock that nobody sets."""
 
 COMMAND, MENU, OPTION, CHOICE = "command", "menu", "option", "choice"
 """The contexts of names in the catalogues; descriptions have none."""
@@ -64,8 +68,9 @@ class Speaking:
     """
 
     async def interaction_check(self, interaction: discord.Interaction[Any], /) -> bool:
-        """Let everybody, and know their language."""
+        """Let everybody, and know their language, and when they came."""
         interaction.client.languages.hear(interaction)
+        interaction.extras[CAME] = time.monotonic()
         return True
 
 

@@ -13,6 +13,7 @@ PersonaChatError
 │   └── CardRefused        a character card that cannot be read
 ├── SettingsError          a setting is missing or wrong
 ├── TrainingFailed         a training ended without an adapter
+├── EngineLost             the model cannot be begun again in this process
 ├── CannotAnswer           a message that gets a polite line instead of a reply
 │   ├── EngineBusy         too many are waiting
 │   ├── EngineResting      the model is away while something is trained
@@ -26,6 +27,7 @@ PersonaChatError
     ├── TokenRejected
     ├── IntentMissing
     ├── DiscordUnreachable
+    ├── GatewayRefused     Discord will not have a bot with these settings, or of this version
     ├── DataFolderUnusable
     ├── AlreadyRunning     another process holds the data folder
     ├── DatabaseTooNew
@@ -128,6 +130,15 @@ class TrainingFailed(PersonaChatError):  # noqa: N818
     """A training ended without an adapter; the text says why."""
 
     exit_code = 12
+
+
+class EngineLost(PersonaChatError):  # noqa: N818
+    """The model hangs or dies each time it is begun again; a new process may help."""
+
+    exit_code = 70
+
+    def __init__(self) -> None:
+        super().__init__("The model could not be begun again, for reasons that are in the log. Start the bot again.")
 
 
 class CannotAnswer(PersonaChatError):  # noqa: N818
@@ -270,6 +281,12 @@ class DiscordUnreachable(CannotStart):
     """Discord could not be reached at all."""
 
     exit_code = 11
+
+
+class GatewayRefused(CannotStart):
+    """Discord closed the connection for a reason that another try would not change."""
+
+    exit_code = 13
 
 
 def trace(error: BaseException) -> str:

@@ -12,7 +12,15 @@ from typing import Any
 import pytest
 import yaml
 
-from persona_chat.errors import AdapterRefused, BaseUnavailable, DatabaseUnusable, DiscordUnreachable, TokenRejected
+from persona_chat.errors import (
+    AdapterRefused,
+    BaseUnavailable,
+    DatabaseUnusable,
+    DiscordUnreachable,
+    GatewayRefused,
+    IntentMissing,
+    TokenRejected,
+)
 from persona_chat.settings import PREFIX, Settings
 from tests.torture_report import BEGIN, END, filled
 
@@ -109,6 +117,7 @@ def test_the_unit_starts_again_what_may_come_right_by_itself() -> None:
     (line,) = re.findall(r"^RestartPreventExitStatus=(.*)$", unit(), re.MULTILINE)
     stays_down = {int(code) for code in line.split()}
     assert {TokenRejected.exit_code, BaseUnavailable.exit_code, AdapterRefused.exit_code} <= stays_down
+    assert {IntentMissing.exit_code, GatewayRefused.exit_code} <= stays_down
     assert not stays_down & {DatabaseUnusable.exit_code, DiscordUnreachable.exit_code, 70, 1}
 
 

@@ -1,6 +1,7 @@
 """A model thread that hangs or dies is seen, said and begun again; nobody who waits is left without an answer."""
 
 import asyncio
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -91,6 +92,79 @@ async def test_a_thread_that_hangs_is_left_behind_and_those_who_wait_are_let_go(
     assert await asyncio.to_thread(hanging.join, 20), "it ends when it comes to its senses"
     assert (await engine.reply(ASK)).text == expected
     assert "hangs" in caplog.text
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("restarts", [local.RESTARTS, 1000], ids=["bounded", "without a bound"])
+async def test_a_model_that_dies_each_time_is_given_up(engine, monkeypatch, caplog, restarts):
+    monkeypatch.setattr(local, "RESTARTS", restarts)
+
+    def die(*_given: object) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as faulty:
+        faulty.setattr(local, "load", die)
+        on_step(engine, 1, die)
+        with pytest.raises(EngineFailed):
+            await engine.reply(ASK)
+        if restarts == 1000:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(engine.lost.wait(), 2)
+        else:
+            await asyncio.wait_for(engine.lost.wait(), 20)
+            assert f"begun again {restarts} times and is given up" in caplog.text
+        with pytest.raises(EngineFailed):
+            await engine.reply(ASK)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_a_thread_that_dies_of_loading_is_followed_by_another(engine, monkeypatch):
+    expected = (await engine.reply(ASK)).text
+    load, loads = local.load, []
+
+    def dies_once(*given):
+        loads.append(given)
+        if len(loads) == 1:
+            raise SystemExit
+        return load(*given)
+
+    monkeypatch.setattr(local, "load", dies_once)
+    on_step(engine, 1, sys.exit)
+    with pytest.raises(EngineFailed):
+        await engine.reply(ASK)
+    assert await asyncio.wait_for(again(engine), 60) == expected
+    assert len(loads) == 2
+    assert not engine.lost.is_set()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_a_model_that_hangs_while_it_is_loaded_again_is_given_up(engine, monkeypatch, caplog):
+    monkeypatch.setattr(local, "RELOAD_S", 0.1)
+    release = threading.Event()
+    monkeypatch.setattr(local, "load", lambda *_given: release.wait(30))
+
+    def die() -> None:
+        raise SystemExit
+
+    on_step(engine, 1, die)
+    with pytest.raises(EngineFailed):
+        await engine.reply(ASK)
+    await asyncio.wait_for(engine.lost.wait(), 20)
+    assert caplog.text.count("hangs while it loads") == local.RESTARTS
+    release.set()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_a_reply_between_two_deaths_begins_the_count_anew(engine, monkeypatch):
+    monkeypatch.setattr(local, "RESTARTS", 1)
+    for _ in range(2):
+        before = engine._thread
+        on_step(engine, 1, sys.exit)
+        with pytest.raises(EngineFailed):
+            await engine.reply(ASK)
+        await again(engine)
+        assert engine._thread is not before
+    assert not engine.lost.is_set()
 
 
 async def test_a_request_that_cannot_be_begun_fails_alone(engine, monkeypatch, caplog):

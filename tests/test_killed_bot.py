@@ -39,13 +39,13 @@ class Killed:
     """The bot as a process that is killed, and what people said to it meanwhile."""
 
     def __init__(self, discord: FakeDiscord, port: int, data_dir: Path, without: str | None) -> None:
-        self._discord, self._port, self._data_dir, self._without = discord, port, data_dir, without
+        self.discord, self._port, self._data_dir, self._without = discord, port, data_dir, without
         self.asked: list[tuple[int, int]] = []
-        self._random = random.Random(SEED)
+        self.random = random.Random(SEED)
 
-    async def start(self) -> asyncio.subprocess.Process:
+    async def start(self, *options: str) -> asyncio.subprocess.Process:
         more = [] if self._without is None else ["--without", self._without]
-        given = [str(self._port), str(self._data_dir), *more]
+        given = [str(self._port), str(self._data_dir), *more, *options]
         return await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -59,54 +59,54 @@ class Killed:
     async def talk(self) -> None:
         """Say something every few milliseconds, in channels by chance."""
         while True:
-            channel = self._random.choice(self._discord.channels)
-            self.asked.append((channel, self._discord.post(channel, f"message {len(self.asked)}")))
+            channel = self.random.choice(self.discord.channels)
+            self.asked.append((channel, self.discord.post(channel, f"message {len(self.asked)}")))
             await asyncio.sleep(EVERY_S)
 
     async def live(self, kills: int) -> None:
         """Kill it so often, each time in the middle of replies, and let it come to rest at the end."""
         first = await self.start()
-        await self._until(lambda: self._discord.identified == 1)
+        await self.until(lambda: self.discord.identified == 1)
         # Marks are kept only of channels where somebody talked before.
-        self.asked += [(channel, self._discord.post(channel, "hello")) for channel in self._discord.channels]
-        await self._until(self._all_answered)
+        self.asked += [(channel, self.discord.post(channel, "hello")) for channel in self.discord.channels]
+        await self.until(self.all_answered)
         await asyncio.sleep(1.5)  # for marks to be kept
         process = first
         for number in range(kills):
             talking = asyncio.create_task(self.talk())
-            await asyncio.sleep(self._random.uniform(0.5, 3.5))
+            await asyncio.sleep(self.random.uniform(0.5, 3.5))
             process.send_signal(signal.SIGKILL)
             await process.wait()
             await asyncio.sleep(0.2)  # this is said to nobody
             talking.cancel()
             process = await self.start()
-            await self._until(lambda so_far=number: self._discord.identified == so_far + 2)  # type: ignore[misc]
-        await self._until_quiet()
+            await self.until(lambda so_far=number: self.discord.identified == so_far + 2)  # type: ignore[misc]
+        await self.until_quiet()
         process.send_signal(signal.SIGTERM)
         await process.wait()
 
-    async def _until_quiet(self) -> None:
+    async def until_quiet(self) -> None:
         """Wait until nothing more comes: what is lost never does."""
         with suppress(TimeoutError):
             while True:
-                self._discord.changed.clear()
-                await asyncio.wait_for(self._discord.changed.wait(), 3)
+                self.discord.changed.clear()
+                await asyncio.wait_for(self.discord.changed.wait(), 3)
 
     def counted(self) -> tuple[int, int]:
         """How many messages have no answer, and how many answers are one too many."""
-        answered = [to for channel in self._discord.channels for to, _ in self._discord.replies(channel)]
+        answered = [to for channel in self.discord.channels for to, _ in self.discord.replies(channel)]
         lost = sum(message not in answered for _, message in self.asked)
         return lost, len(answered) - len(set(answered))
 
-    def _all_answered(self) -> bool:
+    def all_answered(self) -> bool:
         return self.counted()[0] == 0
 
-    async def _until(self, done: Callable[[], bool]) -> None:
+    async def until(self, done: Callable[[], bool]) -> None:
         async with asyncio.timeout(25):
             while not done():
-                self._discord.changed.clear()
+                self.discord.changed.clear()
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._discord.changed.wait(), 0.2)
+                    await asyncio.wait_for(self.discord.changed.wait(), 0.2)
 
 
 async def live(data_dir: Path, kills: int, without: str | None = None) -> tuple[int, int, int]:

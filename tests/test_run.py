@@ -4,22 +4,25 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import discord
 import pytest
 from sqlalchemy import text
 
-from bot import run
+from bot import drain, run
 from bot.client import PERMISSIONS, invite_url
 from persona_chat import errors
+from persona_chat.engine.local import LocalEngine
 from persona_chat.engine.scripted import ScriptedEngine
 from persona_chat.errors import (
     BaseUnavailable,
     DatabaseTooNew,
     DataFolderUnusable,
     DiscordUnreachable,
-    EngineFailed,
+    EngineLost,
+    GatewayRefused,
     IntentMissing,
     TokenMissing,
     TokenRejected,
@@ -120,29 +123,50 @@ async def test_a_direct_message_is_answered_by_the_model_and_sigterm_ends_the_bo
     assert "permissions=275414846464" in capsys.readouterr().out
 
 
-async def test_a_stop_in_the_middle_of_a_reply_tells_the_person_and_logs_no_trace(
-    with_token: Settings,
-    login_discord: LoginDiscord,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    engine = ScriptedEngine(lambda _request: "never", delay_s=30)
+async def stopped_while_it_thinks(settings: Settings, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """Let SIGTERM come in the middle of a reply, and return what is in the database then."""
     monkeypatch.setattr(run, "engine_for", lambda _settings, **_: engine)
-    url = default_url(with_token.data_dir)
+    url = default_url(settings.data_dir)
     upgrade(url)
     store = Store(open_database(url))
     store.seating.put(Spot(Scope.CHANNEL, CHANNEL), Spot(Scope.ME, 1), DAVID)
-    store.close()
-
-    serving = asyncio.create_task(run.serve(with_token))
+    serving = asyncio.create_task(run.serve(settings))
     async with asyncio.timeout(20):
         while not engine.requests:  # noqa: ASYNC110  the engine is no part that could tell
             await asyncio.sleep(0.01)
         os.kill(os.getpid(), signal.SIGTERM)
         await serving
-    assert [sent["content"] for sent in login_discord.sent] == [str(EngineFailed())]
+    return store
+
+
+async def test_a_stop_in_the_middle_of_a_reply_leaves_it_for_the_next_start_and_logs_no_trace(
+    with_token: Settings,
+    login_discord: LoginDiscord,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(drain, "FINISH_S", 0.1)
+    engine = ScriptedEngine(lambda _request: "never", delay_s=30)
+    store = await stopped_while_it_thinks(with_token, engine, monkeypatch)
+    assert login_discord.sent == []
+    (left,) = store.inbox.left(datetime.now(UTC) - timedelta(minutes=1))
+    assert (left.message_id, left.reply) == (7001, None)
+    store.close()
+    assert engine.cancelled
     assert "Traceback" not in caplog.text
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+async def test_a_stop_waits_for_a_reply_that_is_nearly_there(
+    with_token: Settings, login_discord: LoginDiscord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await stopped_while_it_thinks(
+        with_token, ScriptedEngine(lambda _request: "There.", delay_s=0.5), monkeypatch
+    )
+    assert [sent["content"] for sent in login_discord.sent] == ["There."]
+    (left,) = store.inbox.left(datetime.now(UTC) - timedelta(minutes=1))
+    assert (left.reply, left.sent) == ("There.", {0: 7002})
+    store.close()
 
 
 async def test_a_running_bot_takes_what_a_shell_puts_in_service_and_starts_with_it_again(
@@ -191,13 +215,35 @@ async def test_a_running_bot_takes_what_a_shell_puts_in_service_and_starts_with_
 
 
 @pytest.mark.model
-@pytest.mark.parametrize(("code", "error"), [(4014, IntentMissing), (4004, TokenRejected), (4013, DiscordUnreachable)])
+@pytest.mark.parametrize(("code", "error"), [(4014, IntentMissing), (4004, TokenRejected), (4013, GatewayRefused)])
 async def test_what_the_gateway_refuses_is_said(
     with_model: Settings, login_discord: LoginDiscord, code: int, error: type[Exception]
 ) -> None:
     login_discord.refuse_with = code
     with pytest.raises(error):
         await run.serve(with_model)
+
+
+@pytest.mark.model
+async def test_a_model_that_is_lost_for_good_ends_the_process_so_that_a_supervisor_begins_another(
+    with_model: Settings, login_discord: LoginDiscord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engines: list[LocalEngine] = []
+
+    def kept(settings: Settings, adapter: Path | None) -> LocalEngine:
+        engines.append(LocalEngine(settings, adapter=adapter))
+        return engines[-1]
+
+    monkeypatch.setattr(run, "engine_for", kept)
+    serving = asyncio.create_task(run.serve(with_model))
+    async with asyncio.timeout(120):
+        await asyncio.wait(
+            (serving, asyncio.create_task(login_discord.identified.wait())), return_when="FIRST_COMPLETED"
+        )
+        engines[0].lost.set()
+        with pytest.raises(EngineLost) as error:
+            await serving
+    assert error.value.exit_code == 70
 
 
 async def test_a_folder_that_cannot_be_written_is_said(with_token: Settings) -> None:

@@ -37,6 +37,12 @@ T = TypeVar("T")
 HANG_S = 60.0
 """A step takes less than a second; one that takes so long does not end any more."""
 
+RESTARTS = 3
+"""So often in a row, with no reply between, the model is begun again before it is given up."""
+
+RELOAD_S = 600.0
+"""It was loaded once, so nothing is fetched any more; loading that takes so long does not end."""
+
 LOOK_S = 1.0
 RETRY_S = 30.0
 
@@ -49,7 +55,8 @@ class LocalEngine:
     """A ReplyEngine on a model in this process. `adapter` is the folder of the one that it starts with.
 
     `progress` is told how far loading is, from the model thread. `wait` wraps the future that a caller awaits: an
-    offline Discord that counts busy tasks hands in its own; everywhere else it changes nothing.
+    offline Discord that counts busy tasks hands in its own; everywhere else it changes nothing. `lost` is set when the
+    model cannot be begun again.
     """
 
     def __init__(
@@ -71,6 +78,8 @@ class LocalEngine:
         self._closing = threading.Event()
         self._watching: asyncio.Task[None] | None = None
         self._resting = False
+        self._restarts = 0
+        self.lost = asyncio.Event()
 
     async def start(self) -> EngineFacts:
         """Load the base and the adapter. Raises BaseUnavailable or AdapterRefused."""
@@ -99,7 +108,9 @@ class LocalEngine:
         thread = self._thread
         thread.ask(asked)
         try:
-            return await self._run(asked.promise.future)
+            reply: Reply = await self._run(asked.promise.future)
+            self._restarts = 0
+            return reply
         finally:
             stop.set()  # matters when the awaiting task was cancelled
             thread.withdraw(asked)
@@ -186,29 +197,47 @@ class LocalEngine:
 
     async def _watch(self) -> None:
         """Where the model thread has died or hangs, let its callers go and begin again with a new one."""
-        while True:
+        while not self.lost.is_set():
             await asyncio.sleep(LOOK_S)
             thread = self._thread
             if thread is None or (thread.alive and thread.stuck_for() < HANG_S):
                 continue
             _log.error("the model thread %s; it is started again", "hangs" if thread.alive else "has died")
-            thread.close()
-            self._closing.set()  # what hangs may come to its senses
-            self._closing, self._adapter = threading.Event(), self._served_folder()
-            self._writer, self._thread = Writer(self._fit), None
+            self._leave(thread)
             if not self._resting:
                 await self._restart()
 
+    def _leave(self, thread: ModelThread[Job]) -> None:
+        """Let a thread be, and have none."""
+        thread.close()
+        self._closing.set()  # what hangs may come to its senses
+        self._closing, self._adapter = threading.Event(), self._served_folder()
+        self._writer, self._thread = Writer(self._fit), None
+
     async def _restart(self) -> None:
-        while True:
+        while self._may_restart():
+            thread = self._opened()
             try:
-                await self._run(self._opened().submit(self._load))
+                await asyncio.wait_for(self._run(thread.submit(self._load)), RELOAD_S)
+            except TimeoutError:
+                _log.error("the model thread hangs while it loads the model")
+                self._leave(thread)
             except PersonaChatError as error:
                 _log.error("the model thread could not be started again, the next try is in %g s: %s", RETRY_S, error)
+                if not thread.alive:  # it died of loading
+                    self._leave(thread)
                 await asyncio.sleep(RETRY_S)
             else:
                 _log.info("the model thread serves again")
                 return
+
+    def _may_restart(self) -> bool:
+        """Count one more restart; after too many in a row the model is lost."""
+        self._restarts += 1
+        if self._restarts > RESTARTS:
+            _log.critical("the model was begun again %d times and is given up", RESTARTS)
+            self.lost.set()
+        return not self.lost.is_set()
 
     # What follows runs on the model thread, except where it says otherwise.
 

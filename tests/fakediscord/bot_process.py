@@ -1,20 +1,25 @@
 """`persona-chat run` as a process of its own, on a Discord of loopback and with a scripted engine.
 
-    python -m tests.fakediscord.bot_process PORT DATA_DIR [--without PROTECTION]
+    python -m tests.fakediscord.bot_process PORT DATA_DIR [--without PROTECTION] [--finish-s SECONDS] [--hangs]
 
-With `--without` one of the protections is switched off, to see that the tests would notice.
+With `--without` one of the protections is switched off, to see that the tests would notice. With `--finish-s` a stop
+waits for other seconds, and with `--hangs` it never ends by itself.
 """
 
 import argparse
+import asyncio
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import discord
+import typer
 import yarl
 
-from bot import faces, meanwhile, run
+from bot import drain, faces, identifies, meanwhile, run
+from persona_chat import cli
 from persona_chat.engine.reply import ReplyRequest
 from persona_chat.engine.scripted import ScriptedEngine
 from persona_chat.heard import Heard
@@ -24,6 +29,7 @@ from persona_chat.store.inbox import Inbox as StoredInbox
 from persona_chat.store.store import Store
 
 PROTECTIONS = ("catching up", "mark", "saved reply", "claim", "nonce")
+ENDINGS = ("finishing", "cutting short")
 
 
 def _reply(request: ReplyRequest) -> str:
@@ -52,6 +58,10 @@ def _without(protection: str) -> None:
         "mark": [(Inbox, "_mark", lambda self, _channel_id: max(self._seen)), nothing_left],
         "catching up": [(meanwhile.Meanwhile, "_catch_up", not_at_all)],
         "saved reply": [nothing_left],
+        # As it was once: who waits is sent away with a line.
+        "finishing": [(drain.Drain, "end", not_at_all)],
+        # As if nothing ended a process that hangs in its stop.
+        "cutting short": [(run, "_end_now", lambda: None)],
         # As if it were not known which messages were taken.
         "claim": [
             (Store, "claim", claims_always),
@@ -67,7 +77,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("port", type=int)
     parser.add_argument("data_dir", type=Path)
-    parser.add_argument("--without", choices=PROTECTIONS)
+    parser.add_argument("--without", choices=PROTECTIONS + ENDINGS)
+    parser.add_argument("--finish-s", type=float, default=drain.FINISH_S)
+    parser.add_argument("--hangs", action="store_true")
     options = parser.parse_args()
     discord.http.Route.BASE = f"http://127.0.0.1:{options.port}/api/v10"
     discord.gateway.DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(f"ws://127.0.0.1:{options.port}/")
@@ -79,9 +91,17 @@ def main() -> None:
     }
     engine = ScriptedEngine(_reply, delay_s=0.15)
     setattr(run, "engine_for", lambda _settings, **_more: engine)  # noqa: B010  mypy knows no such name there
+    drain.FINISH_S = options.finish_s
+    identifies.AT_ONCE = 10_000  # how often a bot is started anew has a test of its own
+    if options.hangs:
+        run.STOP_S = 2.0
+        setattr(engine, "close", asyncio.Event().wait)  # noqa: B010  the same
     if options.without is not None:
         _without(options.without)
-    run.run_bot(load_settings(data_dir=options.data_dir))
+    sys.argv = [sys.argv[0]]
+    command = typer.Typer(pretty_exceptions_enable=False)
+    command.command()(lambda: run.run_bot(load_settings(data_dir=options.data_dir)))
+    cli.main(command)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,16 @@
-"""The server: one guild with channels, its messages, and a gateway. What it does not know is noted and refused."""
+"""The server: one guild with channels, and its messages. What it does not know is noted and refused."""
 
 import asyncio
 import itertools
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
-from aiohttp import WSMessage, web
+from aiohttp import web
+
+from tests.fakediscord.gateway import Gateway
+from tests.fakediscord.interactions import Interactions
 
 GUILD, BOT, OWNER, GUEST = 100, 1000, 1, 42
 FIRST_CHANNEL = 5000
@@ -35,19 +38,28 @@ class FakeDiscord:
         self.channels = [FIRST_CHANNEL + number for number in range(channels)]
         self.messages: dict[int, dict[int, dict[str, Any]]] = {channel: {} for channel in self.channels}
         self.unknown: list[str] = []
-        self.identified = 0
         self.ignores_nonces = False
         self.answers_after_s = 0.05  # what is sent stands in the channel before the bot knows
         self._nonces: dict[tuple[int, str], int] = {}
-        self._sockets: dict[web.WebSocketResponse, int] = {}
         self._numbers = itertools.count(1)
-        self.changed = asyncio.Event()
+        self.gateway = Gateway(ME, self._guild, self.unknown)
+        self.changed = self.gateway.changed
+        self.interactions = Interactions(self.gateway.tell, str(BOT), str(GUILD), str(OWNER))
+
+    @property
+    def identified(self) -> int:
+        """How often somebody began a session."""
+        return len(self.gateway.identified_at)
 
     def post(self, channel: int, text: str) -> int:
         """Let the guest say something; whoever is connected is told."""
         message = self._message(channel, text, {"id": str(GUEST), "username": "guest", "discriminator": "0"}, {})
-        self._tell("MESSAGE_CREATE", message)
+        self.gateway.tell("MESSAGE_CREATE", message)
         return int(message["id"])
+
+    def slash(self, channel: int, name: str, /, **options: str) -> None:
+        """Let the owner use a command there."""
+        self.interactions.slash(self._new_id(), channel, name, **options)
 
     def replies(self, channel: int) -> list[tuple[int, str]]:
         """What the bot says there now: the message that it replies to, or 0, and the words."""
@@ -55,8 +67,7 @@ class FakeDiscord:
         return [(int(one.get("message_reference", {}).get("message_id", 0)), one["content"]) for one in found]
 
     def _message(self, channel: int, text: str, author: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
-        now = int(time.time() * 1000)
-        message_id = (now - EPOCH_MS << 22) + next(self._numbers) % (1 << 22)
+        message_id = self._new_id()
         message = {
             "id": str(message_id),
             "type": 0,
@@ -64,7 +75,7 @@ class FakeDiscord:
             "guild_id": str(GUILD),
             "content": text,
             "author": {"avatar": None, **author},
-            "timestamp": time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(now / 1000)),
+            "timestamp": time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime()),
             "edited_timestamp": None,
             "tts": False,
             "mention_everyone": False,
@@ -79,44 +90,8 @@ class FakeDiscord:
         self.changed.set()
         return message
 
-    def _tell(self, event: str, data: dict[str, Any]) -> None:
-        for socket in tuple(self._sockets):
-            self._sockets[socket] += 1
-            frame = {"op": 0, "s": self._sockets[socket], "t": event, "d": data}
-            if not socket.closed:
-                asyncio.get_running_loop().create_task(_send(socket, frame))
-
-    async def gateway(self, request: web.Request) -> web.WebSocketResponse:
-        """Greet, take the IDENTIFY, and say READY and what the guild is."""
-        socket = web.WebSocketResponse()
-        await socket.prepare(request)
-        await socket.send_json({"op": 10, "d": {"heartbeat_interval": 41250}})
-        try:
-            async for frame in socket:
-                await self._heard(socket, frame)
-        finally:
-            self._sockets.pop(socket, None)
-        return socket
-
-    async def _heard(self, socket: web.WebSocketResponse, frame: WSMessage) -> None:
-        operation = frame.json()["op"]
-        if operation == 1:
-            await socket.send_json({"op": 11})
-        elif operation == 2:
-            self.identified += 1
-            ready = {
-                "v": 10,
-                "user": ME,
-                "session_id": "s",
-                "resume_gateway_url": "ws://127.0.0.1:9",
-                "guilds": [{"id": str(GUILD), "unavailable": True}],
-                "application": {"id": str(BOT), "flags": 1 << 19},
-            }
-            await socket.send_json({"op": 0, "s": 1, "t": "READY", "d": ready})
-            await socket.send_json({"op": 0, "s": 2, "t": "GUILD_CREATE", "d": self._guild()})
-            self._sockets[socket] = 2
-        elif operation not in (3, 4):
-            self.unknown.append(f"gateway operation {operation}")
+    def _new_id(self) -> int:
+        return (int(time.time() * 1000) - EPOCH_MS << 22) + next(self._numbers) % (1 << 22)
 
     def _guild(self) -> dict[str, Any]:
         everyone = {
@@ -200,7 +175,7 @@ class FakeDiscord:
         message = self._message(channel, said["content"], ME, more)
         if nonce is not None:
             self._nonces[channel, nonce] = int(message["id"])
-        self._tell("MESSAGE_CREATE", message)
+        self.gateway.tell("MESSAGE_CREATE", message)
         return answer(message)
 
     def _history(self, channel: int, query: Any) -> list[dict[str, Any]]:
@@ -215,7 +190,9 @@ class FakeDiscord:
             return answer({"message": "Unknown Message", "code": 10008}, 404)
         if method == "DELETE":
             del self.messages[channel][message_id]
-            self._tell("MESSAGE_DELETE", {"id": str(message_id), "channel_id": str(channel), "guild_id": str(GUILD)})
+            self.gateway.tell(
+                "MESSAGE_DELETE", {"id": str(message_id), "channel_id": str(channel), "guild_id": str(GUILD)}
+            )
             return web.Response(status=204)
         if method == "PATCH":
             message["content"] = said.get("content", message["content"])
@@ -230,21 +207,23 @@ def answer(data: Any, status: int = 200) -> web.Response:
     return response
 
 
-async def _send(socket: web.WebSocketResponse, frame: dict[str, Any]) -> None:
-    with suppress(ConnectionError):  # it went down meanwhile
-        await socket.send_json(frame)
-
-
 @asynccontextmanager
 async def listening(discord: FakeDiscord) -> AsyncIterator[int]:
     """Serve on a free port of loopback, inside the block."""
     app = web.Application()
-    app.router.add_get("/", discord.gateway)
+    app.router.add_get("/", discord.gateway.connect)
+    app.router.add_get("/api/v10/gateway/bot", discord.gateway.about)
+    interactions, hook = discord.interactions, "/api/v10/webhooks/{application}/{token}"
+    app.router.add_post("/api/v10/interactions/{interaction}/{token}/callback", interactions.respond)
+    app.router.add_patch(f"{hook}/messages/@original", interactions.finish)
+    app.router.add_post(hook, interactions.finish)
     app.router.add_route("*", "/{path:.*}", discord.rest)
     runner = web.AppRunner(app, shutdown_timeout=1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
+    port: int = runner.addresses[0][1]
+    discord.gateway.url = f"ws://127.0.0.1:{port}/"
     try:
-        yield runner.addresses[0][1]
+        yield port
     finally:
         await runner.cleanup()

@@ -9,6 +9,8 @@ from typing import Any
 
 from aiohttp import WSMessage, web
 
+from tests.fakediscord.faults import Faults
+
 GUILD, BOT, OWNER, GUEST = 100, 1000, 1, 42
 FIRST_CHANNEL = 5000
 EPOCH_MS = 1420070400000
@@ -42,6 +44,7 @@ class FakeDiscord:
         self._sockets: dict[web.WebSocketResponse, int] = {}
         self._numbers = itertools.count(1)
         self.changed = asyncio.Event()
+        self.faults = Faults()
 
     def post(self, channel: int, text: str) -> int:
         """Let the guest say something; whoever is connected is told."""
@@ -164,8 +167,12 @@ class FakeDiscord:
         named = {"id": str(channel), "name": f"talk-{channel}", "type": 0, "guild_id": str(GUILD)}
         return {**named, "position": 0, "permission_overwrites": [], "nsfw": False, "topic": None}
 
-    async def rest(self, request: web.Request) -> web.Response:
-        """Answer a request as Discord does."""
+    async def rest(self, request: web.Request) -> web.StreamResponse:
+        """Answer a request as Discord does, or as it is planned to go wrong."""
+        await request.read()  # so that a connection breaks after the whole request came
+        return await self.faults.befall(request, lambda: self._rest(request))
+
+    async def _rest(self, request: web.Request) -> web.Response:
         match request.method, request.path.removeprefix("/api/v10/").split("/"):
             case "GET", ["users", "@me"]:
                 return answer(ME)

@@ -12,7 +12,7 @@ from discord.ext import commands
 from bot import text
 from bot.draft import Draft
 from bot.faces import Faces
-from bot.faults import DISCORD_FAULTS, PASSING, again_and_again
+from bot.faults import DISCORD_FAULTS, again_and_again, may_pass
 from bot.log_channel import LogChannel
 from bot.reply_view import reply_view
 from bot.telling import line_of, typing
@@ -113,7 +113,7 @@ class Answering:
             self.outcomes["unsent"] += 1
             # The reply is saved; the text of the error may hold what Discord was sent.
             log.warning("the reply to message %s could not be sent: %s", message.id, type(error).__name__)
-            if isinstance(error, PASSING):
+            if may_pass(error):
                 self._chat.inbox.try_again(message.id)
         except Exception as error:
             self.outcomes["failed"] += 1

@@ -28,6 +28,11 @@ KNOWN_S = 60.0
 """How long a nonce is relied on: Discord says "a few minutes". Later the channel is read first."""
 
 
+def may_pass(error: BaseException) -> bool:
+    """Whether the same may work, if not at once: also after a rate limit that discord.py does not sit out."""
+    return isinstance(error, PASSING) or (isinstance(error, discord.HTTPException) and error.status == 429)
+
+
 async def again_and_again(send: Callable[[], Awaitable[T]]) -> T:
     """Send, and after a fault that passes try again. Only for what has a nonce: Discord takes that once.
 

@@ -13,7 +13,7 @@ import discord
 from bot import text
 from bot.answering import Answering
 from bot.draft import GOES_ON
-from bot.faults import DISCORD_FAULTS, PASSING
+from bot.faults import DISCORD_FAULTS, may_pass
 from bot.places import channel_at
 from persona_chat.errors import Stopped, trace
 from persona_chat.inbox import TOO_OLD, Inbox
@@ -134,7 +134,7 @@ class Meanwhile:
             await self._finish_now(left)
         except DISCORD_FAULTS as error:
             log.warning("message %s could not be taken up: %s", left.message_id, type(error).__name__)
-            if isinstance(error, PASSING):
+            if may_pass(error):
                 self._inbox.try_again(left.message_id)
         except Exception as error:  # a full line, a database that is away
             log.error("message %s could not be taken up: %s", left.message_id, trace(error))

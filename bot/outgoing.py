@@ -28,6 +28,9 @@ TRIES = 3
 LEFT_ALONE_S = 3600.0
 """After so many refusals in a row a channel is left alone so long, or until something changes in its server."""
 
+UNSAID_S = 60.0
+"""How long to wait where we are told to, and not for how long."""
+
 _API = "/api/"
 _TALKING = re.compile(r"(?:POST .*/channels/(\d+)/(?:messages|typing|webhooks)|GET .*/channels/(\d+)/webhooks)$")
 _TOKENS_OF_THEIR_OWN = ("/interactions/", "/webhooks/")
@@ -58,6 +61,8 @@ class Outgoing:
         self._moved = asyncio.Event()
         self._channels: dict[int, _Refusals] = {}
         self._closed = False
+        self._banned_until = 0.0
+        self._limited_until = 0.0
 
     def watch(self, trace: aiohttp.TraceConfig) -> None:
         """Add itself to what discord.py hands to aiohttp."""
@@ -91,10 +96,18 @@ class Outgoing:
         if not context.held:
             return
         channel_id = _talked_to(begin.method, path)
-        if self.rejected.is_set() or (channel_id is not None and self.left_alone(channel_id)):
+        if self.rejected.is_set() or time.monotonic() < self._banned_until:
+            raise NotAsked
+        if channel_id is not None and self.left_alone(channel_id):
             raise NotAsked
         await self._room()
         self._under_way += 1
+        try:
+            while (wait_s := self._limited_until - time.monotonic()) > 0:  # noqa: ASYNC110  it may move meanwhile
+                await asyncio.sleep(wait_s)
+        except BaseException:
+            self._over()  # aiohttp tells of no end where there was no beginning
+            raise
 
     async def _room(self) -> None:
         """Wait until those that are under way cannot become too many invalid ones. Raises NotAsked when there are."""
@@ -115,9 +128,13 @@ class Outgoing:
         self, _session: aiohttp.ClientSession, context: SimpleNamespace, end: aiohttp.TraceRequestEndParams
     ) -> None:
         path, status = end.url.path, end.response.status
-        shared = end.response.headers.get("X-RateLimit-Scope") == "shared"
-        if path.startswith(_API) and (status in (401, 403) or (status == 429 and not shared)):
+        scope = end.response.headers.get("X-RateLimit-Scope")
+        if path.startswith(_API) and (status in (401, 403) or (status == 429 and scope != "shared")):
             self._invalid.append(time.monotonic())
+        if status == 429 and "Via" not in end.response.headers:
+            self._banned_for(_retry_after(end.response))
+        elif status == 429 and scope == "global":
+            self._limited_for(_retry_after(end.response))
         if not context.held:
             return
         self._over()
@@ -128,6 +145,15 @@ class Outgoing:
             self._refused_by(channel_id)
         elif channel_id is not None and status < 300 and path.endswith("/messages"):
             self._channels.pop(channel_id, None)
+
+    def _banned_for(self, seconds: float) -> None:
+        """Make no request so long: it is not Discord that answers, but what stands before it and keeps us out."""
+        log.error("the address is kept out, so nothing is sent for %g s", seconds)
+        self._banned_until = time.monotonic() + seconds
+
+    def _limited_for(self, seconds: float) -> None:
+        """Let requests wait so long. discord.py holds back new ones, but not those that it makes again by itself."""
+        self._limited_until = max(self._limited_until, time.monotonic() + seconds)
 
     def _refused_by(self, channel_id: int) -> None:
         refusals = self._channels.setdefault(channel_id, _Refusals())
@@ -150,3 +176,10 @@ def _talked_to(method: str, path: str) -> int | None:
     """The channel that somebody who may not speak there would be refused in."""
     found = _TALKING.search(f"{method} {path}")
     return int(found[1] or found[2]) if found is not None else None
+
+
+def _retry_after(response: aiohttp.ClientResponse) -> float:
+    try:
+        return float(response.headers["Retry-After"])
+    except (KeyError, ValueError):
+        return UNSAID_S

@@ -18,8 +18,10 @@ from aiohttp import web
 KINDS = (401, 403, 429, 500, 502, 503, 504)
 """The statuses that it knows how to answer with."""
 
-LENIENT_S = 0.02
-"""So much earlier than a rate limit's end a request may come: two clocks, and `retry_after` is rounded."""
+UNDER_WAY_S = 0.1
+"""So long after a global limit began, others' requests may still come that were sent before it was known."""
+
+NO = (0.0, 0.0)
 
 Take = Callable[[], Awaitable[web.StreamResponse]]
 
@@ -61,7 +63,7 @@ class Faults:
     """All that is to go wrong, in order, and what came of it.
 
     `latency_s` is what every answer takes. `early` are the requests that came inside a rate limit's window, `asked` how
-    often each route was asked, with ids in it, and `refused` the same for invalid requests.
+    often each route was asked, with ids in it, `refused` the same for invalid requests, and `said` what was written.
     """
 
     planned: list[Fault] = field(default_factory=list)
@@ -70,7 +72,8 @@ class Faults:
     early: list[str] = field(default_factory=list)
     asked: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
-    _closed: dict[str, float] = field(default_factory=dict)
+    said: list[tuple[str, Any]] = field(default_factory=list)
+    _closed: dict[str, tuple[float, float]] = field(default_factory=dict)
     _invalid_at: deque[float] = field(default_factory=deque)
     most_invalid: int = 0
 
@@ -83,8 +86,10 @@ class Faults:
         await asyncio.sleep(self.latency_s)
         asked = f"{request.method} {request.path.removeprefix('/api/v10/')}"
         self.asked[asked] += 1
+        if request.content_type == "application/json" and request.can_read_body:
+            self.said.append((asked, await request.json()))
         now = time.monotonic()
-        if now < max(self._closed.get(asked, 0), self._closed.get("", 0)) - LENIENT_S:
+        if any(since < now < until for since, until in (self._closed.get(asked, NO), self._closed.get("", NO))):
             self.early.append(asked)
         fault = next((one for one in self.planned if one.times and re.search(one.route, asked)), None)
         if fault is None:
@@ -94,7 +99,9 @@ class Faults:
         if fault.invalid:
             self._count_invalid(asked, now)
         if fault.status == 429 and fault.via:
-            self._closed["" if fault.everywhere else asked] = now + fault.retry_after
+            # Other routes' requests that are on their way when everything is limited could not know.
+            since = now + (UNDER_WAY_S if fault.everywhere else 0)
+            self._closed["" if fault.everywhere else asked] = since, now + fault.retry_after
         if fault.committed:
             await take()
         await asyncio.sleep(fault.hang_s)

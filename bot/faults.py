@@ -29,7 +29,7 @@ KNOWN_S = 60.0
 
 
 def may_pass(error: BaseException) -> bool:
-    """Whether the same may work, if not at once: also after a rate limit that discord.py does not sit out."""
+    """Whether the same may work in a while: also after a rate limit that discord.py did not sit out."""
     return isinstance(error, PASSING) or (isinstance(error, discord.HTTPException) and error.status == 429)
 
 
@@ -43,8 +43,8 @@ async def again_and_again(send: Callable[[], Awaitable[T]]) -> T:
     for pause_s in PAUSES_S:
         try:
             return await send()
-        except PASSING as error:
-            if isinstance(error, NotAsked) or time.monotonic() - since > KNOWN_S:
+        except DISCORD_FAULTS as error:
+            if isinstance(error, NotAsked) or not may_pass(error) or time.monotonic() - since > KNOWN_S:
                 raise
             log.info("a send failed, and is tried again: %s", type(error).__name__)
             await asyncio.sleep(pause_s)

@@ -94,6 +94,7 @@ async def bot_here(
 
     monkeypatch.setattr(run, "bot_on", noted)
     engine = engine or ScriptedEngine(lambda request: f"heard {request.dialogue[-1].text}")
+    monkeypatch.setattr(run, "GRACE_S", 0.5)  # where a test shows what hangs without a protection
     monkeypatch.setattr(run, "engine_for", lambda _settings, **_more: engine)
     monkeypatch.setenv("DISCORD_TOKEN", "token")
     for name, value in NO_LIMITS.items():

@@ -86,7 +86,7 @@ class Faults:
         await asyncio.sleep(self.latency_s)
         asked = f"{request.method} {request.path.removeprefix('/api/v10/')}"
         self.asked[asked] += 1
-        if request.content_type == "application/json" and request.can_read_body:
+        if request.content_type == "application/json" and await request.read():
             self.said.append((asked, await request.json()))
         now = time.monotonic()
         if any(since < now < until for since, until in (self._closed.get(asked, NO), self._closed.get("", NO))):

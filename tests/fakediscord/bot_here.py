@@ -26,7 +26,6 @@ NO_LIMITS = {
     "BURST_S": "0",
     "PERSON_PER_MINUTE": "0",
     "CHANNEL_PER_MINUTE": "0",
-    "WEBHOOKS": "false",
     "BASE": "embedded",
 }
 
@@ -81,7 +80,12 @@ def seat_everywhere(data_dir: Path, channels: list[int]) -> None:
 
 @asynccontextmanager
 async def bot_here(
-    there: FakeDiscord, data_dir: Path, monkeypatch: pytest.MonkeyPatch, engine: ScriptedEngine | None = None
+    there: FakeDiscord,
+    data_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    engine: ScriptedEngine | None = None,
+    *,
+    webhooks: bool = False,
 ) -> AsyncIterator[Here]:
     """The bot inside the block, which has a persona in every channel; it is ended at the end."""
     seat_everywhere(data_dir, there.channels)
@@ -99,6 +103,7 @@ async def bot_here(
     monkeypatch.setenv("DISCORD_TOKEN", "token")
     for name, value in NO_LIMITS.items():
         monkeypatch.setenv(f"PERSONA_CHAT_{name}", value)
+    monkeypatch.setenv("PERSONA_CHAT_WEBHOOKS", str(webhooks))
     async with listening(there) as port:
         monkeypatch.setattr(discord.http.Route, "BASE", f"http://127.0.0.1:{port}/api/v10")
         monkeypatch.setattr(discord.gateway.DiscordWebSocket, "DEFAULT_GATEWAY", yarl.URL(f"ws://127.0.0.1:{port}/"))

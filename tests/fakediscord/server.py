@@ -10,6 +10,7 @@ from typing import Any
 from aiohttp import WSMessage, web
 
 from tests.fakediscord.faults import Faults
+from tests.fakediscord.webhooks import changed, executed, webhook_of
 
 GUILD, BOT, OWNER, GUEST = 100, 1000, 1, 42
 FIRST_CHANNEL = 5000
@@ -182,6 +183,12 @@ class FakeDiscord:
                 return answer([])
             case "GET", ["channels", _, "webhooks"]:
                 return answer([])
+            case "POST", ["channels", channel, "webhooks"]:
+                return answer(webhook_of(channel, ME))
+            case "POST", ["webhooks", webhook, "webhook-token"]:
+                return answer(executed(self, webhook, await request.json(), ME))
+            case method, ["webhooks", _, "webhook-token", "messages", _] as path:
+                return changed(self, method, path, await request.json() if method == "PATCH" else {})
             case "POST", ["channels", _, "typing"]:
                 return web.Response(status=204)
             case "POST", ["channels", channel, "messages"]:

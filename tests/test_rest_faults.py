@@ -33,7 +33,9 @@ def hurry(monkeypatch: pytest.MonkeyPatch, times: float) -> None:
     async def sleep(seconds: float) -> None:
         await asyncio.sleep(seconds / times)
 
-    monkeypatch.setattr(discord.http, "asyncio", types.SimpleNamespace(**vars(asyncio) | {"sleep": sleep}))
+    hurried = types.SimpleNamespace(**vars(asyncio) | {"sleep": sleep})
+    monkeypatch.setattr(discord.http, "asyncio", hurried)
+    monkeypatch.setattr(discord.webhook.async_, "asyncio", hurried)
     monkeypatch.setattr(faults, "PAUSES_S", tuple(pause_s / times for pause_s in faults.PAUSES_S))
 
 
@@ -187,7 +189,7 @@ async def test_what_a_webhook_says_is_neither_lost_nor_said_twice(
     there = FakeDiscord(len(kinds))
     for channel, (status, committed) in zip(there.channels, kinds, strict=True):
         webhook = int(webhook_of(str(channel), ME)["id"])
-        there.faults.plan(f"POST webhooks/{webhook}/", status, times=1 if status == 0 else 2, committed=committed)
+        there.faults.plan(f"POST webhooks/{webhook}/", status, times=IN_A_ROW if status else 1, committed=committed)
     async with bot_here(there, tmp_path / "data", monkeypatch, webhooks=True) as here:
         for channel in there.channels:
             here.say(channel, f"said in {channel}")

@@ -101,7 +101,7 @@ class Faces:
             message: discord.Message = await channel.send(
                 said, reference=reference, mention_author=False, allowed_mentions=_NOBODY, nonce=nonce, view=view
             )
-            if nonce is not None and message.content != said.strip():
+            if text.goes_on(message.content) and not text.goes_on(said):
                 # Discord knew the nonce: of a draft that it took while we were told that it did not.
                 await message.edit(content=said, view=view, allowed_mentions=_NOBODY)
             return message.id

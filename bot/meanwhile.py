@@ -12,7 +12,6 @@ import discord
 
 from bot import text
 from bot.answering import Answering
-from bot.draft import GOES_ON
 from bot.faults import DISCORD_FAULTS, may_pass
 from bot.places import channel_at
 from persona_chat.errors import Stopped, trace
@@ -174,7 +173,7 @@ class Meanwhile:
 
 def _draft_of(ours: list[discord.Message], message: discord.Message) -> int | None:
     """The message in which the reply was shown while it was written, if that is still there."""
-    return next((one.id for one in ours if one.content.endswith(GOES_ON) and _may_answer(one, message)), None)
+    return next((one.id for one in ours if text.goes_on(one.content) and _may_answer(one, message)), None)
 
 
 def _sent_already(
@@ -190,7 +189,7 @@ def _sent_already(
         if number in sent:
             continue
         for one in ours:
-            draft = number == 0 and one.content.endswith(GOES_ON) and _may_answer(one, message)
+            draft = number == 0 and text.goes_on(one.content) and _may_answer(one, message)
             if one.id not in taken and (
                 draft or (one.content.endswith(part) and (number or _may_answer(one, message)))
             ):

@@ -133,11 +133,14 @@ class Inbox:
 
     async def open_again(self) -> tuple[Left, ...]:
         """Return what is to be tried again and not too old for it, the oldest first: each once."""
-        if not self._again:
+        message_ids, self._again = tuple(self._again), set()
+        if not message_ids:
             return ()
-        open_ = await asyncio.to_thread(self._store.inbox.left, datetime.now(UTC) - TOO_OLD, tuple(self._again))
-        self._again.clear()
-        return open_
+        try:
+            return await asyncio.to_thread(self._store.inbox.left, datetime.now(UTC) - TOO_OLD, message_ids)
+        except Exception:
+            self._again.update(message_ids)
+            raise
 
     async def noted(self, sent_ids: Sequence[int]) -> set[int]:
         """Return which of these messages are known to be a part of a reply."""

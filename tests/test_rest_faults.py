@@ -14,6 +14,7 @@ import pytest
 from bot import answering, faces, faults, meanwhile, outgoing
 from bot.places import said_at
 from persona_chat.engine.scripted import ScriptedEngine
+from persona_chat.inbox import Inbox
 from tests.fakediscord.bot_here import Here, bot_here
 from tests.fakediscord.server import ME, FakeDiscord
 from tests.fakediscord.webhooks import webhook_of
@@ -203,6 +204,30 @@ async def test_what_a_webhook_says_is_neither_lost_nor_said_twice(
         record("A4 webhooks", faults=there.faults.hits.total(), messages=len(said), lost=lost, doubled=doubled)
     assert doubled == 0
     assert (lost == 0) is looked
+
+
+@pytest.mark.parametrize("noted", [True, False])
+async def test_the_same_words_to_somebody_else_are_not_taken_for_the_reply(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, noted: bool
+) -> None:
+    monkeypatch.setattr(meanwhile, "AGAIN_EVERY_S", 0.2)
+    if not noted:
+        monkeypatch.setattr(Inbox, "noted", _nothing_noted)
+    there = FakeDiscord()
+    (channel,) = there.channels
+    engine = ScriptedEngine(lambda _asked: "Yes.", delay_s=0.2)
+    async with bot_here(there, tmp_path / "data", monkeypatch, engine, webhooks=True) as here:
+        here.say(channel, "first")
+        here.say(channel, "second")
+        await here.until(lambda: len(said_by_webhooks(there, channel)) == 1)
+        there.faults.plan("POST webhooks/", 0)
+        await here.until_settled()
+        await here.until(lambda: len(said_by_webhooks(there, channel)) == 2, 20 if noted else 2)
+        assert len(said_by_webhooks(there, channel)) == (2 if noted else 1)
+
+
+async def _nothing_noted(*_given: object) -> set[int]:
+    return set()
 
 
 def said_by_webhooks(there: FakeDiscord, channel: int) -> list[str]:

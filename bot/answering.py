@@ -12,7 +12,7 @@ from discord.ext import commands
 from bot import text
 from bot.draft import Draft
 from bot.faces import Faces
-from bot.faults import DISCORD_FAULTS
+from bot.faults import DISCORD_FAULTS, again_and_again, may_pass
 from bot.log_channel import LogChannel
 from bot.reply_view import reply_view
 from bot.telling import line_of, typing
@@ -63,18 +63,19 @@ class Answering:
         """Send what is missing of a reply; the parts that were `found` are noted, and a draft among them finished."""
         persona = left.persona
         assert persona is not None
-        for number, part in enumerate(parts):
-            if number in left.sent:
-                continue
-            sent, view = found.get(number), self._view(number)
-            if sent is not None and number == 0:
-                await self._faces.edit(message.channel, sent, part, persona, view=view)
-            if sent is None:
-                asked = None if number else message
-                sent = await self._faces.send(
-                    message.channel, part, persona, part=number, asked=asked, nonce=f"{message.id}.{number}", view=view
-                )
-            await self._chat.mark_sent(message.id, number, sent)
+        async with self._chat.in_turn(left.channel_id):
+            for number, part in enumerate(parts):
+                if number in left.sent:
+                    continue
+                sent, view = found.get(number), self._view(number)
+                if sent is not None and number == 0:
+                    await self._faces.edit(message.channel, sent, part, persona, view=view)
+                if sent is None:
+                    asked, nonce = None if number else message, f"{message.id}.{number}"
+                    sent = await self._faces.send(
+                        message.channel, part, persona, part=number, asked=asked, nonce=nonce, view=view
+                    )
+                await self._chat.mark_sent(message.id, number, sent)
 
     async def _answer(
         self,
@@ -112,6 +113,8 @@ class Answering:
             self.outcomes["unsent"] += 1
             # The reply is saved; the text of the error may hold what Discord was sent.
             log.warning("the reply to message %s could not be sent: %s", message.id, type(error).__name__)
+            if may_pass(error):
+                self._chat.inbox.try_again(message.id)
         except Exception as error:
             self.outcomes["failed"] += 1
             log.error("message %s could not be answered: %s", message.id, trace(error))
@@ -126,14 +129,16 @@ class Answering:
 
     async def say(self, message: discord.Message, line: str) -> None:
         """Tell the person something that is the bot's and not the persona's, if that can be sent at all."""
+        told = partial(
+            message.channel.send,
+            line,
+            reference=message.to_reference(fail_if_not_exists=False),
+            mention_author=False,
+            allowed_mentions=discord.AllowedMentions.none(),
+            nonce=f"{message.id}.e",
+        )
         try:
-            await message.channel.send(
-                line,
-                reference=message.to_reference(fail_if_not_exists=False),
-                mention_author=False,
-                allowed_mentions=discord.AllowedMentions.none(),
-                nonce=f"{message.id}.e",
-            )
+            await again_and_again(told)
         except DISCORD_FAULTS as error:
             log.warning("message %s could not be told so: %s", message.id, type(error).__name__)
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+import aiohttp
 import discord
 from discord import app_commands
 
@@ -28,6 +29,7 @@ from bot.listener import Listener
 from bot.log_channel import LogChannel
 from bot.meanwhile import Meanwhile
 from bot.moderation import ModerationCommands
+from bot.outgoing import Outgoing
 from bot.pace import Pace
 from bot.persona_list import RestoreButton
 from bot.personas import PersonaCommands
@@ -107,6 +109,8 @@ class PersonaBot(discord.Client):
         **options: Any,
     ) -> None:
         """`options` are what discord.py takes besides: its shards, a trace of its requests."""
+        self.outgoing = Outgoing()
+        self.outgoing.watch(options.setdefault("http_trace", aiohttp.TraceConfig()))
         super().__init__(
             intents=intents(message_content=message_content),
             allowed_mentions=discord.AllowedMentions.none(),
@@ -126,7 +130,7 @@ class PersonaBot(discord.Client):
         self.answered = Answered(self, rework, self.faces, buttons=buttons, opted_out=opted_out, admins=self.admins)
         self._reactions = Reactions(self, chat.cast, rework, self.faces, self.answered, feedback)
         self._answering = Answering(chat, self.faces, self.log_channel, stream=stream, buttons=buttons, wait=wait)
-        self._meanwhile = Meanwhile(self, chat.inbox, self._answering)
+        self.meanwhile = Meanwhile(self, chat.inbox, self._answering)
         self.pace = pace or Pace(0, 0)
         self._identifies = identifies
         self._listener = Listener(self, self._answering)
@@ -210,7 +214,31 @@ class PersonaBot(discord.Client):
 
     async def on_ready(self) -> None:
         """Find out, now that Discord said where the bot is."""
-        await self._meanwhile.look()
+        await self.meanwhile.look()
+
+    async def on_guild_channel_update(self, _before: object, after: discord.abc.GuildChannel) -> None:
+        """Where we were refused we may be allowed to speak now; the same in all that follow."""
+        self._permissions_changed(after.guild)
+
+    async def on_guild_role_update(self, _before: object, after: discord.Role) -> None:
+        """See there."""
+        self._permissions_changed(after.guild)
+
+    async def on_member_update(self, _before: object, after: discord.Member) -> None:
+        """See there; Discord tells it of us without an intent."""
+        if after == after.guild.me:
+            self._permissions_changed(after.guild)
+
+    async def on_raw_thread_update(self, payload: discord.RawThreadUpdateEvent) -> None:
+        """See there."""
+        self.outgoing.try_again((payload.thread_id,))
+
+    async def on_guild_join(self, guild: discord.Guild) -> None:
+        """See there."""
+        self._permissions_changed(guild)
+
+    def _permissions_changed(self, guild: discord.Guild) -> None:
+        self.outgoing.try_again(channel.id for channel in (*guild.channels, *guild.threads))
 
     async def on_raw_message_delete(self, payload: discord.RawMessageDeleteEvent) -> None:
         """Whoever takes a question back wants no answer any more, and what is deleted is not remembered."""

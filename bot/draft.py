@@ -14,6 +14,7 @@ from bot import text
 from bot.faces import Faces
 from bot.faults import DISCORD_FAULTS
 from bot.speaking import Speaking
+from bot.text import GOES_ON
 from persona_chat.engine.reply import Follow, Wait
 from persona_chat.language import N_, _
 from persona_chat.persona import Persona
@@ -31,8 +32,6 @@ EVERY_S = 1.1
 
 FAR_BACK = 3
 """Whoever stands further back in the line is told at once; the others only when it takes long."""
-
-GOES_ON = " …"
 
 
 class Draft:

@@ -15,7 +15,7 @@ import discord
 from discord.utils import MISSING, escape_markdown
 
 from bot import text
-from bot.faults import DISCORD_FAULTS, again_and_again
+from bot.faults import DISCORD_FAULTS, PASSING, again_and_again
 from bot.webhooks import Webhooks, allowed, home_of, thread_of
 from persona_chat.language import N_, _
 from persona_chat.persona import Persona
@@ -101,6 +101,9 @@ class Faces:
             message: discord.Message = await channel.send(
                 said, reference=reference, mention_author=False, allowed_mentions=_NOBODY, nonce=nonce, view=view
             )
+            if text.goes_on(message.content) and not text.goes_on(said):
+                # Discord knew the nonce: of a draft that it took while we were told that it did not.
+                await message.edit(content=said, view=view, allowed_mentions=_NOBODY)
             return message.id
 
         return await (once() if nonce is None else again_and_again(once))
@@ -194,13 +197,14 @@ class Faces:
     ) -> int:
         """Send it once. After a fault discord.py tries again, and there is no nonce that would tell Discord so.
 
-        One that came twice shows in the events: its id is between the message before and the one we are told of.
+        One that came twice shows in the events: its id is between the message before and the one we are told of. So
+        does one that came while we are told that it did not.
         """
         me = self._client.user
         async with self._locks[webhook.id]:
             flight = self._flights[webhook.id] = _Flight(channel.id, whom + words)
             try:
-                sent = await webhook.send(
+                message = await webhook.send(
                     whom + words,
                     username=text.legal_name(persona.name),
                     avatar_url=persona.avatar_url or (me.display_avatar.url if me is not None else MISSING),
@@ -209,17 +213,22 @@ class Faces:
                     thread=thread_of(channel),
                     wait=True,
                 )
+                sent = message.id
+            except PASSING:
+                if not flight.seen:
+                    raise
+                sent = max(flight.seen)
             finally:
                 del self._flights[webhook.id]
-            before, self._newest[webhook.id] = self._newest.get(webhook.id, 0), sent.id
+            before, self._newest[webhook.id] = self._newest.get(webhook.id, 0), sent
         for twin in flight.seen:
-            if before < twin < sent.id:
+            if before < twin < sent:
                 await self.delete(channel, twin)
         if whom:
-            self._whom[sent.id] = whom
+            self._whom[sent] = whom
             if len(self._whom) > REMEMBERED:
                 self._whom.popitem(last=False)
-        return sent.id
+        return sent
 
     def _lead(self, channel: Any, persona: Persona, part: int) -> str:
         """The name before what the bot says for the persona, where it may speak for several."""

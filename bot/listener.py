@@ -41,7 +41,7 @@ class Listener:
             if message.guild is None:  # elsewhere they may be talking to somebody else
                 await self._answering.say(message, _(OPTED_OUT))
             return
-        if not admits(bot.chat.moderation, message):
+        if not admits(bot.chat.moderation, message) or bot.outgoing.left_alone(message.channel.id):
             return
         place = said_at(message)
         named = bot.chat.cast.guests.named(place, message.content) is not None

@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +12,7 @@ import discord
 
 from bot import text
 from bot.answering import Answering
-from bot.draft import GOES_ON
-from bot.faults import DISCORD_FAULTS
+from bot.faults import DISCORD_FAULTS, may_pass
 from bot.places import channel_at
 from persona_chat.errors import Stopped, trace
 from persona_chat.inbox import TOO_OLD, Inbox
@@ -29,6 +30,10 @@ MOST = 100
 """So many of those that nobody took are heard, the newest: to more it is too late to answer."""
 
 
+AGAIN_EVERY_S = 10.0
+"""How often it is looked whether there is something that Discord did not take, and that it may take now."""
+
+
 class Meanwhile:
     """Looks for it, one channel after the other."""
 
@@ -37,24 +42,61 @@ class Meanwhile:
         self._inbox = inbox
         self._answering = answering
         self._hearing: set[asyncio.Task[None]] = set()
+        self._unread: dict[int, None] = {}
 
     async def look(self) -> None:
-        """Answer what was left, once a process, and hear what was said meanwhile. Discord's faults leave the rest."""
+        """Answer what was left, once a process, and hear what was said meanwhile. What fails is looked at again."""
         left, self._inbox.left = self._inbox.left, ()
         for one in left:
-            try:
-                with self._client.drain.under_way():
-                    await self._finish(one)
-            except DISCORD_FAULTS as error:
-                log.warning("message %s could not be taken up: %s", one.message_id, type(error).__name__)
+            await self._finish(one)
         channels = await self._inbox.channels()
         self._inbox.hold_only(channels)
-        for channel_id in channels:
+        self._unread = dict.fromkeys(channels)
+        await self._read()
+        log.info("heard what was said meanwhile")
+
+    @asynccontextmanager
+    async def looking_again(self) -> AsyncIterator[None]:
+        """Take up, inside the block, what Discord did not take or did not let us read."""
+        task = asyncio.create_task(self._look_again())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait((task,))
+
+    async def _look_again(self) -> None:
+        while True:
+            await asyncio.sleep(AGAIN_EVERY_S)
+            if self._client.drain.stopping or not self._client.connected:
+                continue
+            try:
+                await self._send_again()
+                await self._read()
+            except Exception as error:
+                log.error("what is still open could not be looked at: %s", trace(error))
+
+    async def _send_again(self) -> None:
+        """Send what was not sent: a channel's in order, and channels beside each other."""
+        channels: defaultdict[int, list[Left]] = defaultdict(list)
+        for one in await self._inbox.open_again():
+            if not self._client.outgoing.left_alone(one.channel_id):
+                channels[one.channel_id].append(one)
+
+        async def finish(left: Sequence[Left]) -> None:
+            for one in left:
+                await self._finish(one)
+
+        await asyncio.gather(*(finish(left) for left in channels.values()))
+
+    async def _read(self) -> None:
+        """Hear what was said in the channels that are still to be read."""
+        for channel_id in tuple(self._unread):
             try:
                 await self._catch_up(channel_id)
+                self._unread.pop(channel_id, None)
             except DISCORD_FAULTS as error:
                 log.warning("channel %s could not be read: %s", channel_id, type(error).__name__)
-        log.info("heard what was said meanwhile")
 
     async def _catch_up(self, channel_id: int) -> None:
         """Hear what was said in a channel since its mark. Its mark moves again when that is known."""
@@ -88,7 +130,19 @@ class Meanwhile:
                 log.error("message %s could not be heard: %s", message.id, trace(error))
 
     async def _finish(self, left: Left) -> None:
-        """Answer a message that was claimed, or send what is missing of its reply."""
+        """Answer a message that was claimed, or send what is missing of its reply. What fails may be tried again."""
+        try:
+            with self._client.drain.under_way():
+                await self._finish_now(left)
+        except DISCORD_FAULTS as error:
+            log.warning("message %s could not be taken up: %s", left.message_id, type(error).__name__)
+            if may_pass(error):
+                self._inbox.try_again(left.message_id)
+        except Exception as error:  # a full line, a database that is away
+            log.error("message %s could not be taken up: %s", left.message_id, trace(error))
+            self._inbox.try_again(left.message_id)
+
+    async def _finish_now(self, left: Left) -> None:
         parts = [] if left.reply is None or left.persona is None else text.parts(left.reply, left.persona.name)
         if left.reply is not None and len(left.sent) >= len(parts):
             return
@@ -109,17 +163,20 @@ class Meanwhile:
             await self._answering.send_rest(message, left, parts, _sent_already(ours, message, parts, left.sent))
 
     async def _ours_after(self, channel: Any, message: discord.Message) -> list[discord.Message]:
+        """What we said since then, but for what is known to be another reply."""
         me = self._client.user
-        return [
+        ours = [
             one
             async for one in channel.history(limit=MOST, after=message, oldest_first=True)
             if (me is not None and one.author.id == me.id) or self._client.faces.is_ours(one)
         ]
+        noted = await self._inbox.noted([one.id for one in ours])
+        return [one for one in ours if one.id not in noted]
 
 
 def _draft_of(ours: list[discord.Message], message: discord.Message) -> int | None:
     """The message in which the reply was shown while it was written, if that is still there."""
-    return next((one.id for one in ours if one.content.endswith(GOES_ON) and _may_answer(one, message)), None)
+    return next((one.id for one in ours if text.goes_on(one.content) and _may_answer(one, message)), None)
 
 
 def _sent_already(
@@ -135,7 +192,7 @@ def _sent_already(
         if number in sent:
             continue
         for one in ours:
-            draft = number == 0 and one.content.endswith(GOES_ON) and _may_answer(one, message)
+            draft = number == 0 and text.goes_on(one.content) and _may_answer(one, message)
             if one.id not in taken and (
                 draft or (one.content.endswith(part) and (number or _may_answer(one, message)))
             ):

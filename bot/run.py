@@ -137,6 +137,7 @@ async def _serve(settings: Settings, token: str, stopping: Callable[[], None]) -
                 forgetting(core),
                 retraining_in(bot),
                 core.chat.inbox.keeping_marks(),
+                bot.meanwhile.looking_again(),
                 one_of_many(core, settings),
             ):
                 _say_ready(bot)
@@ -341,7 +342,7 @@ def _say_ready(bot: PersonaBot) -> None:
 
 async def _connect(bot: PersonaBot) -> None:
     try:
-        await bot.connect()
+        await _connected(bot)
     except discord.PrivilegedIntentsRequired:
         raise IntentMissing(NO_INTENT) from None
     except discord.ConnectionClosed as error:
@@ -356,6 +357,21 @@ async def _connect(bot: PersonaBot) -> None:
             raise
         # The very first connection failed: https://github.com/Rapptz/discord.py/issues/10520
         raise DiscordUnreachable(NO_DISCORD) from None
+
+
+async def _connected(bot: PersonaBot) -> None:
+    """Stay connected until the end, or until Discord does not accept the token any more. Raises TokenRejected then."""
+    connecting = asyncio.create_task(bot.connect())
+    rejected = asyncio.create_task(bot.outgoing.rejected.wait())
+    try:
+        await asyncio.wait((connecting, rejected), return_when=asyncio.FIRST_COMPLETED)
+        if rejected.done():
+            raise TokenRejected(BAD_TOKEN)
+        await connecting
+    finally:
+        connecting.cancel()
+        rejected.cancel()
+        await asyncio.wait((connecting, rejected))
 
 
 @asynccontextmanager

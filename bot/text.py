@@ -17,6 +17,9 @@ NAME_UNITS = 80
 
 NAMELESS = "persona"
 
+GOES_ON = " …"
+"""How the words of a reply end that is still being written."""
+
 # Fillers of Hangul and Braille count as letters and show nothing.
 _BLANK = set("\u115f\u1160\u3164\uffa0\u2800")
 # Format characters that families and flags are put together with.
@@ -24,6 +27,11 @@ _JOINS = {"\u200d", *map(chr, range(0xE0020, 0xE0080))}
 
 _BREAKS = ("\n\n", "\n", r"(?<=[.!?…])\s+", r"\s+")
 """Where a long text may be split, the best place first."""
+
+
+def goes_on(content: str) -> bool:
+    """Whether a message of ours shows a reply that is still being written, or its place in the line."""
+    return content.rstrip("*").endswith(GOES_ON)
 
 
 def from_person(message: discord.Message) -> bool:

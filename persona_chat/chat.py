@@ -14,6 +14,7 @@ from persona_chat.errors import Filtered, GaveUp, PersonaChatError, Stopped
 from persona_chat.guests import called
 from persona_chat.heard import Heard
 from persona_chat.inbox import Inbox
+from persona_chat.keeping import kept
 from persona_chat.language import N_, _
 from persona_chat.listening import Listening
 from persona_chat.memory import Memory
@@ -128,7 +129,7 @@ class Chat:
 
     async def mark_sent(self, message_id: int, part: int, sent_id: int) -> None:
         """Note that a part (from 0) of a reply went out as that message of Discord's."""
-        await asyncio.to_thread(self._store.mark_sent, message_id, part, sent_id)
+        await kept(self._store.mark_sent, message_id, part, sent_id)
 
     def stop(self, message_id: int, *, keep: bool) -> bool:
         """End the reply to a message within one step; whether there was one to end.
@@ -190,7 +191,7 @@ class Chat:
         """Answer the last message of a burst, in its channel's turn."""
         parts = tuple(burst.parts)
         heard = together(parts)  # what is taken back from here on is deleted in the store
-        if not await asyncio.to_thread(self._store.claim, heard, parts):
+        if not await kept(self._store.claim, heard, parts):
             return
         await self._answer_claimed(
             burst, heard, begun, follow, thinking=thinking, deliver=deliver, several=len(parts) > 1
@@ -220,10 +221,10 @@ class Chat:
                 raise Stopped
             self._bursts.close(burst)
         except PersonaChatError as error:
-            await asyncio.to_thread(self._store.refuse, heard.message_id, type(error).__name__)
+            await kept(self._store.refuse, heard.message_id, type(error).__name__)
             raise
         save, made = self._store.save_reply, how(request, reply)
-        await asyncio.to_thread(save, heard.message_id, seated.revision_id, reply.text, reply.adapter, made)
+        await kept(save, heard.message_id, seated.revision_id, reply.text, reply.adapter, made)
         part = 0
         if not begun.taken_back:
             async for sent_id in deliver(seated.persona, reply.text):

@@ -58,6 +58,7 @@ class Inbox:
         self._moved: set[int] = set()
         self._kept: dict[int, int] = {}
         self._seen: OrderedDict[int, None] = OrderedDict()
+        self._again: set[int] = set()
 
     async def start(self) -> None:
         """Read what is not over, and up to where channels were heard. Call once, before anything is heard."""
@@ -125,6 +126,25 @@ class Inbox:
             task.cancel()
             await asyncio.wait((task,))
             await self.keep_marks()
+
+    def try_again(self, message_id: int) -> None:
+        """Have a message open whose reply could not be sent."""
+        self._again.add(message_id)
+
+    async def open_again(self) -> tuple[Left, ...]:
+        """Return what is to be tried again and not too old for it, the oldest first: each once."""
+        message_ids, self._again = tuple(self._again), set()
+        if not message_ids:
+            return ()
+        try:
+            return await asyncio.to_thread(self._store.inbox.left, datetime.now(UTC) - TOO_OLD, message_ids)
+        except Exception:
+            self._again.update(message_ids)
+            raise
+
+    async def noted(self, sent_ids: Sequence[int]) -> set[int]:
+        """Return which of these messages are known to be a part of a reply."""
+        return await asyncio.to_thread(self._store.inbox.noted, sent_ids)
 
     async def known(self, message_ids: Sequence[int]) -> set[int]:
         """Return which of these messages were taken to be answered already."""

@@ -232,6 +232,28 @@ async def test_a_mark_waits_for_what_is_open_and_for_what_is_not_known(store: St
     assert store.inbox.marks() == {1: 20}
 
 
+async def test_what_fails_while_it_is_looked_is_looked_at_the_next_time(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inbox = Inbox(store)
+    asked: list[object] = []
+
+    def left(_since: object, message_ids: object) -> tuple[()]:
+        asked.append(message_ids)
+        inbox.try_again(2)
+        if len(asked) == 1:
+            raise OSError
+        return ()
+
+    monkeypatch.setattr(store.inbox, "left", left)
+    inbox.try_again(1)
+    with pytest.raises(OSError):  # noqa: PT011
+        await inbox.open_again()
+    await inbox.open_again()
+    await inbox.open_again()
+    assert [sorted(ids) for ids in asked] == [[1], [1, 2], [2]]  # type: ignore[call-overload]
+
+
 @pytest.mark.parametrize("upto", [5, 12])
 async def test_a_mark_never_moves_back(store: Store, upto: int) -> None:
     store.inbox.mark({1: 10})

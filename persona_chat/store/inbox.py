@@ -41,8 +41,8 @@ class Inbox:
             old = update(Messages).where(Messages.state == CLAIMED, Messages.claimed_at < before)
             return connection.execute(old.values(**_refused(reason))).rowcount
 
-    def left(self, since: datetime) -> tuple[Left, ...]:
-        """Return what is not over of the messages claimed since then, the oldest first.
+    def left(self, since: datetime, message_ids: Sequence[int] | None = None) -> tuple[Left, ...]:
+        """Return what is not over of the messages claimed since then, or of these among them, the oldest first.
 
         Of an answered one it cannot be said here in how many parts its reply goes out: all of them are returned.
         """
@@ -54,6 +54,8 @@ class Inbox:
             .where(Messages.state.in_((CLAIMED, ANSWERED)), Messages.claimed_at >= since, Messages.shown == 1)
             .order_by(Messages.id)
         )
+        if message_ids is not None:
+            query = query.where(Messages.message_id.in_(message_ids))
         with self._reading() as connection:
             rows = connection.execute(query).all()
             replies = [row[3] for row in rows if row[3] is not None]
@@ -87,6 +89,11 @@ class Inbox:
         """Return which of these messages were claimed, whatever became of them."""
         with self._reading() as connection:
             return set(connection.scalars(select(Messages.message_id).where(Messages.message_id.in_(message_ids))))
+
+    def noted(self, sent_ids: Sequence[int]) -> set[int]:
+        """Return which of these messages of Discord's are noted as a part of a reply."""
+        with self._reading() as connection:
+            return set(connection.scalars(select(SentParts.sent_id).where(SentParts.sent_id.in_(sent_ids))))
 
     def marks(self) -> dict[int, int]:
         """Return up to which message each channel was heard."""

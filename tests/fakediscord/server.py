@@ -9,8 +9,10 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.fakediscord.faults import Faults
 from tests.fakediscord.gateway import Gateway
 from tests.fakediscord.interactions import Interactions
+from tests.fakediscord.webhooks import changed, executed, webhook_of
 
 GUILD, BOT, OWNER, GUEST = 100, 1000, 1, 42
 FIRST_CHANNEL = 5000
@@ -45,6 +47,7 @@ class FakeDiscord:
         self.gateway = Gateway(ME, self._guild, self.unknown)
         self.changed = self.gateway.changed
         self.interactions = Interactions(self.gateway.tell, str(BOT), str(GUILD), str(OWNER))
+        self.faults = Faults()
 
     @property
     def identified(self) -> int:
@@ -139,8 +142,12 @@ class FakeDiscord:
         named = {"id": str(channel), "name": f"talk-{channel}", "type": 0, "guild_id": str(GUILD)}
         return {**named, "position": 0, "permission_overwrites": [], "nsfw": False, "topic": None}
 
-    async def rest(self, request: web.Request) -> web.Response:
-        """Answer a request as Discord does."""
+    async def rest(self, request: web.Request) -> web.StreamResponse:
+        """Answer a request as Discord does, or as it is planned to go wrong."""
+        await request.read()  # so that a connection breaks after the whole request came
+        return await self.faults.befall(request, lambda: self._rest(request))
+
+    async def _rest(self, request: web.Request) -> web.Response:
         match request.method, request.path.removeprefix("/api/v10/").split("/"):
             case "GET", ["users", "@me"]:
                 return answer(ME)
@@ -150,6 +157,12 @@ class FakeDiscord:
                 return answer([])
             case "GET", ["channels", _, "webhooks"]:
                 return answer([])
+            case "POST", ["channels", channel, "webhooks"]:
+                return answer(webhook_of(channel, ME))
+            case "POST", ["webhooks", webhook, "webhook-token"]:
+                return answer(executed(self, webhook, await request.json(), ME))
+            case method, ["webhooks", _, "webhook-token", "messages", _] as path:
+                return changed(self, method, path, await request.json() if method == "PATCH" else {})
             case "POST", ["channels", _, "typing"]:
                 return web.Response(status=204)
             case "POST", ["channels", channel, "messages"]:
@@ -213,7 +226,8 @@ async def listening(discord: FakeDiscord) -> AsyncIterator[int]:
     app = web.Application()
     app.router.add_get("/", discord.gateway.connect)
     app.router.add_get("/api/v10/gateway/bot", discord.gateway.about)
-    interactions, hook = discord.interactions, "/api/v10/webhooks/{application}/{token}"
+    # Webhooks of channels have another token, and are among the rest.
+    interactions, hook = discord.interactions, "/api/v10/webhooks/{application}/{token:(?!webhook-token)[^/]+}"
     app.router.add_post("/api/v10/interactions/{interaction}/{token}/callback", interactions.respond)
     app.router.add_patch(f"{hook}/messages/@original", interactions.finish)
     app.router.add_post(hook, interactions.finish)

@@ -1,4 +1,4 @@
-"""The server: one guild with channels, its messages, and a gateway. What it does not know is noted and refused."""
+"""The server: guilds with channels, its messages, and a gateway. What it does not know is noted and refused."""
 
 import asyncio
 import itertools
@@ -31,8 +31,9 @@ PERMISSIONS = str(0x7FFFFFFFFFFF)
 class FakeDiscord:
     """As much of Discord as the bot uses. `unknown` are requests that it should not have made."""
 
-    def __init__(self, channels: int = 1) -> None:
+    def __init__(self, channels: int = 1, guilds: int = 1) -> None:
         self.channels = [FIRST_CHANNEL + number for number in range(channels)]
+        self.guilds = [GUILD + number for number in range(guilds)]
         self.messages: dict[int, dict[int, dict[str, Any]]] = {channel: {} for channel in self.channels}
         self.unknown: list[str] = []
         self.identified = 0
@@ -40,14 +41,41 @@ class FakeDiscord:
         self.answers_after_s = 0.05  # what is sent stands in the channel before the bot knows
         self._nonces: dict[tuple[int, str], int] = {}
         self._sockets: dict[web.WebSocketResponse, int] = {}
+        self._transports: dict[web.WebSocketResponse, Any] = {}
         self._numbers = itertools.count(1)
         self.changed = asyncio.Event()
 
-    def post(self, channel: int, text: str) -> int:
-        """Let the guest say something; whoever is connected is told."""
-        message = self._message(channel, text, {"id": str(GUEST), "username": "guest", "discriminator": "0"}, {})
+    def guild_of(self, channel: int) -> int:
+        """The channels are dealt out to the guilds one by one."""
+        return self.guilds[(channel - FIRST_CHANNEL) % len(self.guilds)]
+
+    def post(self, channel: int, text: str, person: int = GUEST, **more: Any) -> int:
+        """Let somebody say something, the guest if nobody is named; whoever is connected is told.
+
+        `more` are fields of the message, for what is said by no person.
+        """
+        author = {"id": str(person), "username": f"guest {person}", "discriminator": "0"}
+        message = self._message(channel, text, author, more)
         self._tell("MESSAGE_CREATE", message)
         return int(message["id"])
+
+    @property
+    def connected(self) -> bool:
+        """Whether somebody is told what is said."""
+        return bool(self._sockets)
+
+    def waits(self, channel: int) -> dict[int, float]:
+        """How many seconds passed until the answer to each message that has one, by the clock in their ids."""
+        found = [one for one in self.messages[channel].values() if one["author"]["id"] == str(BOT)]
+        pairs = [(int(one.get("message_reference", {}).get("message_id", 0)), int(one["id"])) for one in found]
+        return {to: ((answer >> 22) - (to >> 22)) / 1000 for to, answer in pairs if to}
+
+    def tear(self) -> None:
+        """Let every connection of the gateway break, without a word."""
+        for socket in tuple(self._sockets):
+            del self._sockets[socket]
+            if self._transports[socket] is not None:
+                self._transports[socket].abort()
 
     def replies(self, channel: int) -> list[tuple[int, str]]:
         """What the bot says there now: the message that it replies to, or 0, and the words."""
@@ -61,7 +89,7 @@ class FakeDiscord:
             "id": str(message_id),
             "type": 0,
             "channel_id": str(channel),
-            "guild_id": str(GUILD),
+            "guild_id": str(self.guild_of(channel)),
             "content": text,
             "author": {"avatar": None, **author},
             "timestamp": time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(now / 1000)),
@@ -90,15 +118,17 @@ class FakeDiscord:
         """Greet, take the IDENTIFY, and say READY and what the guild is."""
         socket = web.WebSocketResponse()
         await socket.prepare(request)
+        self._transports[socket] = request.transport
         await socket.send_json({"op": 10, "d": {"heartbeat_interval": 41250}})
         try:
             async for frame in socket:
-                await self._heard(socket, frame)
+                await self._heard(socket, frame, request.host)
         finally:
             self._sockets.pop(socket, None)
+            del self._transports[socket]
         return socket
 
-    async def _heard(self, socket: web.WebSocketResponse, frame: WSMessage) -> None:
+    async def _heard(self, socket: web.WebSocketResponse, frame: WSMessage, host: str) -> None:
         operation = frame.json()["op"]
         if operation == 1:
             await socket.send_json({"op": 11})
@@ -108,19 +138,23 @@ class FakeDiscord:
                 "v": 10,
                 "user": ME,
                 "session_id": "s",
-                "resume_gateway_url": "ws://127.0.0.1:9",
-                "guilds": [{"id": str(GUILD), "unavailable": True}],
+                "resume_gateway_url": f"ws://{host}/",
+                "guilds": [{"id": str(guild), "unavailable": True} for guild in self.guilds],
                 "application": {"id": str(BOT), "flags": 1 << 19},
             }
             await socket.send_json({"op": 0, "s": 1, "t": "READY", "d": ready})
-            await socket.send_json({"op": 0, "s": 2, "t": "GUILD_CREATE", "d": self._guild()})
-            self._sockets[socket] = 2
+            for number, guild in enumerate(self.guilds, 2):
+                await socket.send_json({"op": 0, "s": number, "t": "GUILD_CREATE", "d": self._guild(guild)})
+            self._sockets[socket] = 1 + len(self.guilds)
+            self.changed.set()
+        elif operation == 6:
+            await socket.send_json({"op": 9, "d": False})  # it remembers no session
         elif operation not in (3, 4):
             self.unknown.append(f"gateway operation {operation}")
 
-    def _guild(self) -> dict[str, Any]:
+    def _guild(self, guild: int) -> dict[str, Any]:
         everyone = {
-            "id": str(GUILD),
+            "id": str(guild),
             "name": "@everyone",
             "permissions": PERMISSIONS,
             "position": 0,
@@ -130,7 +164,7 @@ class FakeDiscord:
             "mentionable": False,
         }
         return {
-            "id": str(GUILD),
+            "id": str(guild),
             "name": "Tests",
             "owner_id": str(OWNER),
             "roles": [everyone],
@@ -147,7 +181,7 @@ class FakeDiscord:
                     "flags": 0,
                 }
             ],
-            "channels": [self._channel(channel) for channel in self.channels],
+            "channels": [self._channel(one) for one in self.channels if self.guild_of(one) == guild],
             "threads": [],
             "preferred_locale": "en-US",
             "verification_level": 0,
@@ -161,7 +195,7 @@ class FakeDiscord:
         }
 
     def _channel(self, channel: int) -> dict[str, Any]:
-        named = {"id": str(channel), "name": f"talk-{channel}", "type": 0, "guild_id": str(GUILD)}
+        named = {"id": str(channel), "name": f"talk-{channel}", "type": 0, "guild_id": str(self.guild_of(channel))}
         return {**named, "position": 0, "permission_overwrites": [], "nsfw": False, "topic": None}
 
     async def rest(self, request: web.Request) -> web.Response:
@@ -215,7 +249,8 @@ class FakeDiscord:
             return answer({"message": "Unknown Message", "code": 10008}, 404)
         if method == "DELETE":
             del self.messages[channel][message_id]
-            self._tell("MESSAGE_DELETE", {"id": str(message_id), "channel_id": str(channel), "guild_id": str(GUILD)})
+            guild = str(self.guild_of(channel))
+            self._tell("MESSAGE_DELETE", {"id": str(message_id), "channel_id": str(channel), "guild_id": guild})
             return web.Response(status=204)
         if method == "PATCH":
             message["content"] = said.get("content", message["content"])

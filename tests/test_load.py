@@ -1,7 +1,7 @@
 """Many people at once, one who writes without end, and others who are no people: the bot as a process of its own."""
 
 import asyncio
-import itertools
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,12 +9,18 @@ from statistics import median
 
 import pytest
 
-from tests.fakediscord.server import BOT, GUEST, ME, FakeDiscord, listening
+from tests.fakediscord.server import BOT, ME, FakeDiscord, listening
 from tests.living_bot import LivingBot, counted, ledger, quantile, seat_everywhere, until
 from tests.torture import count, record
 
 CHANNELS = count(40, 200)
 IN_EACH = 10
+
+PEOPLE = 20
+FIRST_PERSON, FLOODER = 200, 300
+TALK_S = count(5, 10)
+EVERY_S = 5
+FLOOD = 50 * TALK_S  # 500 in ten seconds
 
 
 @asynccontextmanager
@@ -71,7 +77,6 @@ async def test_a_burst_in_all_channels_is_answered_whole_and_fairly(tmp_path: Pa
         threads=most_threads,
         files=most_files,
     )
-    print(max(waits), median(waits), late, bot.late_ms(1), most_mb - idle, most_threads, most_files)
     assert (lost, doubled) == (0, 0)
     assert ledger(tmp_path / "data") == {"answered": len(asked) + 1}
     assert max(waits) <= 3 * median(waits)
@@ -80,19 +85,69 @@ async def test_a_burst_in_all_channels_is_answered_whole_and_fairly(tmp_path: Pa
     assert most_threads <= 40
 
 
-async def talked(discord: FakeDiscord, channels: list[int], flooder: int | None) -> list[float]:
-    """Let twenty people say something now and then for ten seconds, and another all the time; return their waits."""
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("channels", [PEOPLE, 1])
+async def test_who_writes_without_end_slows_nobody_else(tmp_path: Path, channels: int) -> None:
+    """E2. All limits are those that the bot comes with.
+
+    Twenty people say something every five seconds in channels of their own, or four of them in one that all share: more
+    would go beyond what one channel is answered in a minute. The one who writes without end does so in all channels. In
+    a shared one up to four replies come first, to the twenty messages that a minute allows, five of them in each.
+    """
+    discord = FakeDiscord(channels)
+    people = PEOPLE if channels > 1 else 4
+    as_it_comes = {"BURST_S": "0.5", "PERSON_PER_MINUTE": "20", "CHANNEL_PER_MINUTE": "90"}
+    async with living(tmp_path / "data", discord, **as_it_comes):
+        idle = await _talk(discord, people, flooded=False)
+        beside = await _talk(discord, people, flooded=True)
+    where = "in channels of their own" if channels > 1 else "in one channel"
+    idle_s, beside_s = quantile(idle, 0.95), quantile(beside, 0.95)
+    record(f"E2 {where}", flood=FLOOD, p95_idle_s=idle_s, p95_beside_s=beside_s, longest_beside_s=max(beside))
+    assert beside_s < (2 if channels > 1 else 3) * idle_s
+
+
+async def _talk(discord: FakeDiscord, people: int, *, flooded: bool) -> list[float]:
+    """Let people say something now and then, and one perhaps all the time; return how long the people waited."""
+    chance = random.Random(7)
     asked: dict[int, int] = {}
-    for turn in range(TURNS):
-        for person, channel in enumerate(channels):
-            asked[discord.post(channel, f"turn {turn}", person=FIRST_PERSON + person)] = channel
-            if flooder is not None:
-                for number in range(FLOOD // (TURNS * len(channels))):
-                    discord.post(next(FLOODED), f"again {number}", person=flooder)
-            await asyncio.sleep(10 / TURNS / len(channels))
+
+    async def talks(number: int) -> None:
+        channel = discord.channels[number % len(discord.channels)]
+        await asyncio.sleep(chance.uniform(0, EVERY_S))
+        for turn in range(TALK_S // EVERY_S):
+            asked[discord.post(channel, f"turn {turn}", person=FIRST_PERSON + number)] = channel
+            await asyncio.sleep(EVERY_S)
+
+    async def floods() -> None:
+        for number in range(FLOOD):
+            discord.post(discord.channels[number % len(discord.channels)], f"again {number}", person=FLOODER)
+            await asyncio.sleep(TALK_S / FLOOD)
+
+    await asyncio.gather(*(talks(number) for number in range(people)), *([floods()] if flooded else []))
     await until(discord, lambda: not counted(discord, asked)[0])
     return [discord.waits(channel)[to] for to, channel in asked.items()]
 
 
-FIRST_PERSON, FLOODER, FLOOD, TURNS = 200, 300, 500, 5
-FLOODED = itertools.cycle(range(0))
+@pytest.mark.timeout(300)
+async def test_what_no_person_says_is_never_answered(tmp_path: Path) -> None:
+    """E4. What comes from other bots, from webhooks, ours too, and from the bot itself, also where it speaks to it."""
+    discord = FakeDiscord(10)
+    messages = count(1000, 10_000)
+    kinds = (
+        {"author": {"id": "77", "username": "another bot", "discriminator": "0", "bot": True, "avatar": None}},
+        {"webhook_id": "78"},
+        {"webhook_id": "79", "application_id": str(BOT)},
+        {"author": ME, "nonce": "1.0"},
+    )
+    async with living(tmp_path / "data", discord) as bot:
+        for number in range(messages):
+            channel = discord.channels[number % len(discord.channels)]
+            to_us = {"mentions": [ME], "content": f"<@{BOT}> message {number}"} if number % 3 == 0 else {}
+            discord.post(channel, f"message {number}", **kinds[number % len(kinds)], **to_us)
+            if number % 100 == 99:  # what a person says comes after it, and is answered
+                hello = discord.post(channel, "and you?")
+                await until(discord, lambda to=hello, at=channel: to in discord.waits(at))  # type: ignore[misc]
+    people = 1 + messages // 100
+    record("E4", messages=messages, generations=bot.asked() - people)
+    assert bot.asked() == people
+    assert ledger(tmp_path / "data") == {"answered": people}

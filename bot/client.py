@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+import aiohttp
 import discord
 from discord import app_commands
 
@@ -19,6 +20,7 @@ from bot.announcer import Announcer, CancelButton
 from bot.answered import Answered
 from bot.answering import WENT_WRONG, Answering
 from bot.conversation import ChatCommands
+from bot.discord_clock import DiscordClock
 from bot.draft import StopButton
 from bot.faces import Faces
 from bot.feedback import FeedbackCommands
@@ -101,6 +103,8 @@ class PersonaBot(discord.Client):
         **options: Any,
     ) -> None:
         """`options` are what discord.py takes besides: its shards, a trace of its requests."""
+        self.clock = DiscordClock()
+        options["http_trace"] = self.clock.listening(options.get("http_trace") or aiohttp.TraceConfig())
         super().__init__(
             intents=intents(message_content=message_content),
             allowed_mentions=discord.AllowedMentions.none(),

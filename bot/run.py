@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import resource
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -48,6 +49,9 @@ log = logging.getLogger(__name__)
 GRACE_S = 5.0
 """How long a stop waits for the last lines to be sent."""
 
+MOST_CONNECTIONS = 50
+"""Discord takes fifty requests a second from a bot, so more than these at once would only wait there."""
+
 PORTAL = "https://discord.com/developers/applications"
 
 NO_TOKEN = (
@@ -89,7 +93,8 @@ async def _serve(settings: Settings, token: str) -> None:
     metrics = Metrics()
     engine = Measured(engine_for(settings, adapter=serving.folder), metrics)
     async with stopped_by_signals(), open_core(settings, url, engine) as core:
-        bot = bot_on(core, settings, webhooks=settings.webhooks, http_trace=metrics.trace())
+        options = {"http_trace": metrics.trace(), "connector": connector()}
+        bot = bot_on(core, settings, webhooks=settings.webhooks, **options)
         async with bot, _answered_at_the_end(bot, engine), seen(bot, core.store, engine, metrics, settings):
             await _login(bot, token)
             await start_engine(engine, engine.inner)
@@ -159,6 +164,15 @@ def bot_on(core: Core, settings: Settings, *, webhooks: bool, wait: Wait = plain
         wait=wait,
         **options,
     )
+
+
+def connector() -> aiohttp.TCPConnector:
+    """What Discord is reached by. Left alone, discord.py opens a connection for every request of a moment.
+
+    The limit is for each host: the gateway has one of its own, and waits for none of the others.
+    """
+    may_open, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return aiohttp.TCPConnector(limit=0, limit_per_host=max(1, min(MOST_CONNECTIONS, may_open // 4)))
 
 
 @asynccontextmanager

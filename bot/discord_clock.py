@@ -1,4 +1,4 @@
-"""What time it is at Discord. The clock of this machine may be wrong, or jump, and how old a message is stands in its id."""
+"""What time it is at Discord: how old a message is goes by that, and the clock of this machine may be wrong or jump."""
 
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime

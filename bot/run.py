@@ -93,8 +93,8 @@ async def _serve(settings: Settings, token: str) -> None:
     metrics = Metrics()
     engine = Measured(engine_for(settings, adapter=serving.folder), metrics)
     async with stopped_by_signals(), open_core(settings, url, engine) as core:
-        options = {"http_trace": metrics.trace(), "connector": connector()}
-        bot = bot_on(core, settings, webhooks=settings.webhooks, **options)
+        trace = metrics.trace()
+        bot = bot_on(core, settings, webhooks=settings.webhooks, http_trace=trace, connector=connector())
         async with bot, _answered_at_the_end(bot, engine), seen(bot, core.store, engine, metrics, settings):
             await _login(bot, token)
             await start_engine(engine, engine.inner)

@@ -1,4 +1,4 @@
-"""A scripted engine that notes how the process around it does: how late its event loop is, and how much it was asked."""
+"""A scripted engine that notes how the process around it does: how late its event loop is, how much it was asked."""
 
 import asyncio
 import json

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -86,11 +87,11 @@ class LivingBot:
         """How many replies its engine was asked for, up to the last note."""
         return max((int(note["asked"]) for note in self._noted()), default=0)
 
-    def late_ms(self, share: float) -> float:
-        """How late the event loop was: that share of the time less than this many milliseconds."""
-        return quantile((one for note in self._noted() for one in note["late"]), share)
+    def late_ms(self, share: float, of: str = "late") -> float:
+        """How late the event loop was: that share of the time less than this many milliseconds. See `NotingEngine`."""
+        return quantile((one for note in self._noted() for one in note[of]), share)
 
-    def _noted(self) -> list[dict[str, list[float] | float]]:
+    def _noted(self) -> list[dict[str, Any]]:
         found = []
         for line in self._notes.read_text().splitlines():
             with suppress(ValueError):  # a kill may have cut it

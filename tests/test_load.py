@@ -47,7 +47,8 @@ async def test_a_burst_in_all_channels_is_answered_whole_and_fairly(tmp_path: Pa
     """E1. The bot's own limits are off, and a channel's line (25) holds the ten: all are to be answered.
 
     A channel waits from its messages, which come in one burst, until the last of its answers; that is at most three
-    times what the middle channel waits.
+    times what the middle channel waits. The event loop may be late by 250 ms; what it is late because other processes
+    have the cores is recorded too, and is not the bot's.
     """
     discord = FakeDiscord(CHANNELS)
     asked: dict[int, int] = {}
@@ -73,6 +74,7 @@ async def test_a_burst_in_all_channels_is_answered_whole_and_fairly(tmp_path: Pa
         seconds=max(waits),
         longest_wait_to_median=max(waits) / median(waits),
         event_loop_p99_ms=late,
+        event_loop_p99_ms_beside_others=bot.late_ms(0.99, "late_by_all"),
         grown_mb=most_mb - idle,
         threads=most_threads,
         files=most_files,

@@ -104,7 +104,7 @@ class PersonaBot(discord.Client):
     ) -> None:
         """`options` are what discord.py takes besides: its shards, a trace of its requests."""
         self.clock = DiscordClock()
-        options["http_trace"] = self.clock.listening(options.get("http_trace") or aiohttp.TraceConfig())
+        self.clock.watch(options.setdefault("http_trace", aiohttp.TraceConfig()))
         super().__init__(
             intents=intents(message_content=message_content),
             allowed_mentions=discord.AllowedMentions.none(),

@@ -17,14 +17,13 @@ class DiscordClock:
         """Return the time at Discord, as it was known at the last answer."""
         return discord.utils.utcnow() + self._ahead
 
-    def listening(self, trace: aiohttp.TraceConfig) -> aiohttp.TraceConfig:
-        """Learn the time from each answer that the trace sees. Returns the trace."""
+    def watch(self, trace: aiohttp.TraceConfig) -> None:
+        """Learn the time from each answer that the trace sees."""
 
         async def ended(_session: object, _context: object, end: aiohttp.TraceRequestEndParams) -> None:
             self.learn(end.response.headers.get("Date", ""))
 
         trace.on_request_end.append(ended)
-        return trace
 
     def learn(self, date: str) -> None:
         """Take over the time of an HTTP header; what is none is passed over."""

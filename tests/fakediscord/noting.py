@@ -18,8 +18,8 @@ class NotingEngine(ScriptedEngine):
     """Writes a line of JSON to a file every quarter of a second, and one when it is closed.
 
     A line says how many replies were `asked` for so far, and how many milliseconds `late` the event loop was since the
-    line before: by each tick of 10 ms that there should have been, so that a long standstill counts for as many. What it
-    was late because other processes had the cores is not counted there, but in `late_by_all`.
+    line before: by each tick of 10 ms that there should have been, so that a long standstill counts for as many. What
+    it was late because other processes had the cores is not counted there, but in `late_by_all`.
     """
 
     def __init__(self, replies: Callable[[ReplyRequest], str | Exception], file: Path, *, delay_s: float) -> None:

@@ -19,6 +19,7 @@ from bot.announcer import Announcer, CancelButton
 from bot.answered import Answered
 from bot.answering import WENT_WRONG, Answering
 from bot.conversation import ChatCommands
+from bot.discord_clock import DiscordClock
 from bot.draft import StopButton
 from bot.drain import Drain
 from bot.faces import Faces
@@ -109,8 +110,10 @@ class PersonaBot(discord.Client):
         **options: Any,
     ) -> None:
         """`options` are what discord.py takes besides: its shards, a trace of its requests."""
-        self.outgoing = Outgoing()
-        self.outgoing.watch(options.setdefault("http_trace", aiohttp.TraceConfig()))
+        trace = options.setdefault("http_trace", aiohttp.TraceConfig())
+        self.outgoing, self.clock = Outgoing(), DiscordClock()
+        self.outgoing.watch(trace)
+        self.clock.watch(trace)
         super().__init__(
             intents=intents(message_content=message_content),
             allowed_mentions=discord.AllowedMentions.none(),

@@ -100,8 +100,7 @@ class Meanwhile:
 
     async def _catch_up(self, channel_id: int) -> None:
         """Hear what was said in a channel since its mark. Its mark moves again when that is known."""
-        oldest = discord.utils.time_snowflake(discord.utils.utcnow() - TOO_OLD)
-        after = discord.Object(max(self._inbox.mark(channel_id), oldest))
+        after = discord.Object(self._inbox.mark(channel_id))
         try:
             channel = await channel_at(self._client, channel_id)
             if not self._client.holds(channel):
@@ -109,7 +108,9 @@ class Meanwhile:
             newest = [one async for one in channel.history(limit=READ, after=after, oldest_first=False)]
         except (discord.NotFound, discord.Forbidden):
             newest = []  # it is gone, or not ours to read
-        said = [one for one in newest if text.from_person(one)]
+        # Only now: the answers say what time it is.
+        oldest = self._client.clock.now() - TOO_OLD
+        said = [one for one in newest if text.from_person(one) and one.created_at > oldest]
         known = await self._inbox.known([one.id for one in said])
         missed = [one for one in said if one.id not in known][:MOST][::-1]
         self._inbox.expect(channel_id, [one.id for one in missed])

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import resource
 import signal
 import sys
 import threading
@@ -58,6 +59,9 @@ GRACE_S = 3.0
 
 STOP_S = 9.0
 """A stop that takes longer is cut short: who supervises the bot kills it after ten seconds."""
+
+MOST_CONNECTIONS = 50
+"""Discord takes fifty requests a second from a bot, so more than these at once would only wait there."""
 
 PORTAL = "https://discord.com/developers/applications"
 
@@ -126,8 +130,15 @@ async def _serve(settings: Settings, token: str, stopping: Callable[[], None]) -
     metrics = Metrics()
     engine = Measured(engine_for(settings, adapter=serving.folder), metrics)
     async with stopped_by_signals(stopping), open_core(settings, url, engine, keys=keys) as core:
-        identifies = _identifies(settings)
-        bot = bot_on(core, settings, webhooks=settings.webhooks, identifies=identifies, http_trace=metrics.trace())
+        identifies, trace = _identifies(settings), metrics.trace()
+        bot = bot_on(
+            core,
+            settings,
+            webhooks=settings.webhooks,
+            identifies=identifies,
+            http_trace=trace,
+            connector=connector(),
+        )
         async with bot, _ended_in_order(bot, engine), seen(bot, core.store, engine, metrics, settings):
             await _login(bot, token)
             await start_engine(engine, engine.inner)
@@ -207,6 +218,15 @@ def bot_on(core: Core, settings: Settings, *, webhooks: bool, wait: Wait = plain
         wait=wait,
         **options,
     )
+
+
+def connector() -> aiohttp.TCPConnector:
+    """What Discord is reached by. Left alone, discord.py opens a connection for every request of a moment.
+
+    The limit is for each host: the gateway has one of its own, and waits for none of the others.
+    """
+    may_open, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return aiohttp.TCPConnector(limit=0, limit_per_host=max(1, min(MOST_CONNECTIONS, may_open // 4)))
 
 
 @asynccontextmanager

@@ -17,11 +17,14 @@ from persona_chat.retraining.retraining import Retraining
 from persona_chat.store.database import default_url
 from persona_chat.store.jobs import Job, Order, State
 from persona_chat.store.store import Store
+from tests.torture import count, record
 from tests.training_fixtures import Workshop
 
 pytestmark = pytest.mark.timeout(900)
 
 ORPHAN_S = 5.0
+KILLS = count(1, 7)
+"""In each of three states; twenty in all."""
 
 # What a bot does, without Discord. Its engine never comes back from the swap.
 OWNER = """
@@ -107,22 +110,24 @@ def test_nothing_of_a_killed_job_runs_on_and_one_adapter_is_in_service(workshop:
         return job.state is state and working and (state is not State.TRAINING or job.step > 0)
 
     steps = 300 if state is State.TRAINING else 1
-    with owner(workshop, retrain_steps=steps) as process:
-        job = reached(workshop.store, process, there)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-        assert job.child is None or gone(job.child)
+    for _kill in range(KILLS):  # after each one the next can begin
+        with owner(workshop, retrain_steps=steps) as process:
+            job = reached(workshop.store, process, there)
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+            assert job.child is None or gone(job.child)
 
-    found = asyncio.run(workshop.retraining.recover())
-    assert found is not None
-    assert found.state is State.INTERRUPTED
-    assert found.reason is not None
-    assert f"while it was {state}" in found.reason
-    assert found.run_folder is not None
-    assert workshop.store.jobs.under_way() is None
-    assert workshop.store.services(9) == ()
-    assert workshop.registry.in_service() is None
-    asyncio.run(workshop.retraining.plan())  # the next one can begin
+        found = asyncio.run(workshop.retraining.recover())
+        assert found is not None
+        assert found.state is State.INTERRUPTED
+        assert found.reason is not None
+        assert f"while it was {state}" in found.reason
+        assert found.run_folder is not None
+        assert workshop.store.jobs.under_way() is None
+        assert workshop.store.services(9) == ()
+        assert workshop.registry.in_service() is None
+        asyncio.run(workshop.retraining.plan())
+    record(f"B3 {state}", kills=KILLS, outlived=0)
 
 
 def test_killed_right_after_the_swap_the_new_adapter_is_the_one_in_service(

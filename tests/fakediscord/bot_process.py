@@ -1,9 +1,11 @@
 """`persona-chat run` as a process of its own, on a Discord of loopback and with a scripted engine.
 
     python -m tests.fakediscord.bot_process PORT DATA_DIR [--without PROTECTION] [--finish-s SECONDS] [--hangs]
+                                            [--note FILE] [--shifting-clock]
 
 With `--without` one of the protections is switched off, to see that the tests would notice. With `--finish-s` a stop
-waits for other seconds, and with `--hangs` it never ends by itself.
+waits for other seconds, and with `--hangs` it never ends by itself. With `--note` the engine writes down how the
+process does, and with `--shifting-clock` its time jumps by an hour at a signal.
 """
 
 import argparse
@@ -27,6 +29,11 @@ from persona_chat.inbox import Inbox
 from persona_chat.settings import load_settings
 from persona_chat.store.inbox import Inbox as StoredInbox
 from persona_chat.store.store import Store
+from tests.fakediscord import shifting_clock
+from tests.fakediscord.noting import NotingEngine
+
+DELAY_S = 0.15
+"""What a reply takes to write."""
 
 PROTECTIONS = ("catching up", "mark", "saved reply", "claim", "nonce")
 ENDINGS = ("finishing", "cutting short")
@@ -80,16 +87,17 @@ def main() -> None:
     parser.add_argument("--without", choices=PROTECTIONS + ENDINGS)
     parser.add_argument("--finish-s", type=float, default=drain.FINISH_S)
     parser.add_argument("--hangs", action="store_true")
+    parser.add_argument("--note", type=Path)
+    parser.add_argument("--shifting-clock", action="store_true")
     options = parser.parse_args()
     discord.http.Route.BASE = f"http://127.0.0.1:{options.port}/api/v10"
     discord.gateway.DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(f"ws://127.0.0.1:{options.port}/")
     os.environ |= {"DISCORD_TOKEN": "token", "PERSONA_CHAT_BASE": "embedded", "PERSONA_CHAT_WEBHOOKS": "false"}
-    os.environ |= {
-        "PERSONA_CHAT_BURST_S": "0",
-        "PERSONA_CHAT_PERSON_PER_MINUTE": "0",
-        "PERSONA_CHAT_CHANNEL_PER_MINUTE": "0",
-    }
-    engine = ScriptedEngine(_reply, delay_s=0.15)
+    for name in ("BURST_S", "PERSON_PER_MINUTE", "CHANNEL_PER_MINUTE"):
+        os.environ.setdefault(f"PERSONA_CHAT_{name}", "0")
+    engine = ScriptedEngine(_reply, delay_s=DELAY_S)
+    if options.note is not None:
+        engine = NotingEngine(_reply, options.note, delay_s=DELAY_S)
     setattr(run, "engine_for", lambda _settings, **_more: engine)  # noqa: B010  mypy knows no such name there
     drain.FINISH_S = options.finish_s
     identifies.AT_ONCE = 10_000  # how often a bot is started anew has a test of its own
@@ -98,6 +106,8 @@ def main() -> None:
         setattr(engine, "close", asyncio.Event().wait)  # noqa: B010  the same
     if options.without is not None:
         _without(options.without)
+    if options.shifting_clock:
+        shifting_clock.install()
     sys.argv = [sys.argv[0]]
     command = typer.Typer(pretty_exceptions_enable=False)
     command.command()(lambda: run.run_bot(load_settings(data_dir=options.data_dir)))

@@ -52,8 +52,8 @@ class Gateway:
     `open`. `identified_at` are the times of `clock` at which one came.
     """
 
-    def __init__(self, user: Frame, guild: Callable[[], Frame], unknown: list[str]) -> None:
-        self._user, self._guild, self._unknown = user, guild, unknown
+    def __init__(self, user: Frame, guilds: Callable[[], list[Frame]], unknown: list[str]) -> None:
+        self._user, self._guilds, self._unknown = user, guilds, unknown
         self.clock: Callable[[], float] = time.monotonic
         self._numbers = count(1)
         self._sending: set[asyncio.Task[None]] = set()
@@ -152,18 +152,19 @@ class Gateway:
             del self.sessions[lost.name]  # nobody comes back for it
         session = Session(f"session-{next(self._numbers)}", shard, socket=socket)
         self.sessions[session.name] = session
-        guild = self._guild()
+        guilds = self._guilds()
         ready = {
             "v": 10,
             "user": self._user,
             "session_id": session.name,
             "resume_gateway_url": self.url,
-            "guilds": [{"id": guild["id"], "unavailable": True}],
+            "guilds": [{"id": guild["id"], "unavailable": True} for guild in guilds],
             "application": {"id": self._user["id"], "flags": 1 << 19},
             "shard": said.get("shard"),
         }
         self._tell(session, "READY", ready)
-        self._tell(session, "GUILD_CREATE", guild)
+        for guild in guilds:
+            self._tell(session, "GUILD_CREATE", guild)
 
     def _resume(self, socket: web.WebSocketResponse, said: Frame) -> None:
         session = self.sessions.get(said["session_id"] or "")

@@ -1,4 +1,4 @@
-"""The server: one guild with channels, and its messages. What it does not know is noted and refused."""
+"""The server: guilds with channels, and their messages. What it does not know is noted and refused."""
 
 import asyncio
 import itertools
@@ -36,15 +36,16 @@ PERMISSIONS = str(0x7FFFFFFFFFFF)
 class FakeDiscord:
     """As much of Discord as the bot uses. `unknown` are requests that it should not have made."""
 
-    def __init__(self, channels: int = 1) -> None:
+    def __init__(self, channels: int = 1, guilds: int = 1) -> None:
         self.channels = [FIRST_CHANNEL + number for number in range(channels)]
+        self.guilds = [GUILD + number for number in range(guilds)]
         self.messages: dict[int, dict[int, dict[str, Any]]] = {channel: {} for channel in self.channels}
         self.unknown: list[str] = []
         self.ignores_nonces = False
         self.answers_after_s = 0.05  # what is sent stands in the channel before the bot knows
         self._nonces: dict[tuple[int, str], int] = {}
         self._numbers = itertools.count(1)
-        self.gateway = Gateway(ME, self._guild, self.unknown)
+        self.gateway = Gateway(ME, lambda: [self._guild(guild) for guild in self.guilds], self.unknown)
         self.changed = self.gateway.changed
         self.interactions = Interactions(self.gateway.tell, str(BOT), str(GUILD), str(OWNER))
         self.faults = Faults()
@@ -54,15 +55,29 @@ class FakeDiscord:
         """How often somebody began a session."""
         return len(self.gateway.identified_at)
 
-    def post(self, channel: int, text: str) -> int:
-        """Let the guest say something; whoever is connected is told."""
-        message = self._message(channel, text, {"id": str(GUEST), "username": "guest", "discriminator": "0"}, {})
+    def guild_of(self, channel: int) -> int:
+        """The channels are dealt out to the guilds one by one."""
+        return self.guilds[(channel - FIRST_CHANNEL) % len(self.guilds)]
+
+    def post(self, channel: int, text: str, person: int = GUEST, **more: Any) -> int:
+        """Let somebody say something, the guest if nobody is named; whoever is connected is told.
+
+        `more` are fields of the message, for what is said by no person.
+        """
+        author = {"id": str(person), "username": f"guest {person}", "discriminator": "0"}
+        message = self._message(channel, text, author, more)
         self.gateway.tell("MESSAGE_CREATE", message)
         return int(message["id"])
 
     def slash(self, channel: int, name: str, /, **options: str) -> None:
         """Let the owner use a command there."""
         self.interactions.slash(self._new_id(), channel, name, **options)
+
+    def waits(self, channel: int) -> dict[int, float]:
+        """How many seconds passed until the answer to each message that has one, by the clock in their ids."""
+        found = [one for one in self.messages[channel].values() if one["author"]["id"] == str(BOT)]
+        pairs = [(int(one.get("message_reference", {}).get("message_id", 0)), int(one["id"])) for one in found]
+        return {to: ((answer >> 22) - (to >> 22)) / 1000 for to, answer in pairs if to}
 
     def replies(self, channel: int) -> list[tuple[int, str]]:
         """What the bot says there now: the message that it replies to, or 0, and the words."""
@@ -75,7 +90,7 @@ class FakeDiscord:
             "id": str(message_id),
             "type": 0,
             "channel_id": str(channel),
-            "guild_id": str(GUILD),
+            "guild_id": str(self.guild_of(channel)),
             "content": text,
             "author": {"avatar": None, **author},
             "timestamp": time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime()),
@@ -96,9 +111,9 @@ class FakeDiscord:
     def _new_id(self) -> int:
         return (int(time.time() * 1000) - EPOCH_MS << 22) + next(self._numbers) % (1 << 22)
 
-    def _guild(self) -> dict[str, Any]:
+    def _guild(self, guild: int) -> dict[str, Any]:
         everyone = {
-            "id": str(GUILD),
+            "id": str(guild),
             "name": "@everyone",
             "permissions": PERMISSIONS,
             "position": 0,
@@ -108,7 +123,7 @@ class FakeDiscord:
             "mentionable": False,
         }
         return {
-            "id": str(GUILD),
+            "id": str(guild),
             "name": "Tests",
             "owner_id": str(OWNER),
             "roles": [everyone],
@@ -125,7 +140,7 @@ class FakeDiscord:
                     "flags": 0,
                 }
             ],
-            "channels": [self._channel(channel) for channel in self.channels],
+            "channels": [self._channel(one) for one in self.channels if self.guild_of(one) == guild],
             "threads": [],
             "preferred_locale": "en-US",
             "verification_level": 0,
@@ -139,7 +154,7 @@ class FakeDiscord:
         }
 
     def _channel(self, channel: int) -> dict[str, Any]:
-        named = {"id": str(channel), "name": f"talk-{channel}", "type": 0, "guild_id": str(GUILD)}
+        named = {"id": str(channel), "name": f"talk-{channel}", "type": 0, "guild_id": str(self.guild_of(channel))}
         return {**named, "position": 0, "permission_overwrites": [], "nsfw": False, "topic": None}
 
     async def rest(self, request: web.Request) -> web.StreamResponse:
@@ -203,9 +218,8 @@ class FakeDiscord:
             return answer({"message": "Unknown Message", "code": 10008}, 404)
         if method == "DELETE":
             del self.messages[channel][message_id]
-            self.gateway.tell(
-                "MESSAGE_DELETE", {"id": str(message_id), "channel_id": str(channel), "guild_id": str(GUILD)}
-            )
+            guild = str(self.guild_of(channel))
+            self.gateway.tell("MESSAGE_DELETE", {"id": str(message_id), "channel_id": str(channel), "guild_id": guild})
             return web.Response(status=204)
         if method == "PATCH":
             message["content"] = said.get("content", message["content"])

@@ -1,6 +1,7 @@
 """`persona-chat run` in the process of a test, on a Discord of loopback: so that what the engine was asked is seen."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -45,7 +46,17 @@ async def on_loopback(
         monkeypatch.setattr(discord.http.Route, "BASE", f"http://127.0.0.1:{port}/api/v10")
         gateway = yarl.URL(f"ws://127.0.0.1:{port}/")
         monkeypatch.setattr(discord.gateway.DiscordWebSocket, "DEFAULT_GATEWAY", gateway)
-        yield
+        try:
+            yield
+        finally:
+            _end_heartbeats()
+
+
+def _end_heartbeats() -> None:
+    """discord.py leaves that of a connection on which no session was begun alone, for a minute."""
+    for thread in threading.enumerate():
+        if isinstance(thread, discord.gateway.KeepAliveHandler):
+            thread.stop()
 
 
 @asynccontextmanager

@@ -77,7 +77,7 @@ FAULTS = (
     Fault("resets", _refuse(0)),
     Fault("rate limits", _refuse(429, retry_after=0.5)),
 )
-"""Not among them: silence, which takes a minute to be noticed, and invalid sessions, each of which costs five seconds."""
+"""Not among them: silence, which takes a minute to be noticed, and invalid sessions, which cost five seconds each."""
 
 
 class Soak:

@@ -42,7 +42,7 @@ class AdapterCommands(app_commands.Group):
         await interaction.edit_original_response(content="\n".join(lines) if lines else _(NOTHING_KEPT))
 
     @app_commands.command(name="use", extras=says(ADMINS, YOU))
-    @app_commands.describe(name="Which one; `none` is the plain base")
+    @app_commands.describe(name="Which one; none is the plain base")
     async def use(self, interaction: discord.Interaction, name: str) -> None:
         """Put an adapter in service, between two replies."""
         await interaction.response.defer(ephemeral=True, thinking=True)

@@ -42,8 +42,10 @@ class Answered:
         buttons: bool,
         opted_out: Callable[[int], bool],
         admins: Admins,
+        replay: str,
     ) -> None:
         self._admins = admins
+        self._replay = replay
         self._opted_out = opted_out
         self._client = client
         self._rework = rework
@@ -107,7 +109,7 @@ class Answered:
 
     def card(self, answer: Answer, person: discord.abc.User) -> discord.Embed:
         """Return what that person may know of a reply."""
-        return why_card(answer, runs_the_bot=person in self._admins)
+        return why_card(answer, replay=self._replay if person in self._admins else None)
 
     async def question_edited(self, message: discord.Message, me: discord.abc.User, anew: Callable[[], bool]) -> None:
         """Take over that a person edited a message; the last one is answered anew, if `anew` wants that."""
@@ -165,13 +167,13 @@ class Answered:
             await self._faces.delete(channel, message_id)
 
 
-def why_card(answer: Answer, *, runs_the_bot: bool) -> discord.Embed:
+def why_card(answer: Answer, *, replay: str | None) -> discord.Embed:
     """What a reply was made with, and for who can do that how to get it once more."""
     version, how = answer.version, answer.version.how
     card = discord.Embed(title=_("Why this reply?"))
     asker, asked = discord.utils.escape_markdown(answer.asker_name), discord.utils.escape_markdown(answer.asked)
     card.add_field(name=_("It answers"), value=f"{asker}: {shortened(asked, 900)}", inline=False)
-    words = _("{persona}, words number {number}").format(persona=called(version.persona), number=version.revision)
+    words = _("{persona}, version {number}").format(persona=called(version.persona), number=version.revision)
     card.add_field(name=_("Persona"), value=words)
     if how is not None and "edited_by" in how:
         card.add_field(name=_("Words"), value=_("written by {person}").format(person=f"<@{how['edited_by']}>"))
@@ -185,8 +187,8 @@ def why_card(answer: Answer, *, runs_the_bot: bool) -> discord.Embed:
         after = _("version {number}").format(number=how["goes_on"])
         card.add_field(name=_("It goes on after"), value=after, inline=False)
     card.add_field(name=_("Words were drawn with"), value=drawn_line(how), inline=False)
-    if runs_the_bot:
-        replay = f"persona-chat replay {answer.message_id}"
+    if replay is not None:
+        replay = replay.format(message=answer.message_id)
         card.set_footer(text=_("The same again, where the bot runs: {replay}").format(replay=replay))
     return card
 

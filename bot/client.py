@@ -107,9 +107,13 @@ class PersonaBot(discord.Client):
         pace: Pace | None = None,
         identifies: Identifies | None = None,
         wait: Wait = plainly,
+        replay: str = "persona-chat replay {message}",
         **options: Any,
     ) -> None:
-        """`options` are what discord.py takes besides: its shards, a trace of its requests."""
+        """`replay` gives a message's reply once more in a shell.
+
+        `options` are what discord.py takes besides: its shards, a trace of its requests.
+        """
         trace = options.setdefault("http_trace", aiohttp.TraceConfig())
         self.outgoing, self.clock = Outgoing(), DiscordClock()
         self.outgoing.watch(trace)
@@ -130,7 +134,9 @@ class PersonaBot(discord.Client):
         self.log_channel = LogChannel(self, chat.moderation)
         self.reporting = Reporting(chat.moderation.reports, self.log_channel, privacy)
         opted_out = privacy.opted_out
-        self.answered = Answered(self, rework, self.faces, buttons=buttons, opted_out=opted_out, admins=self.admins)
+        self.answered = Answered(
+            self, rework, self.faces, buttons=buttons, opted_out=opted_out, admins=self.admins, replay=replay
+        )
         self._reactions = Reactions(self, chat.cast, rework, self.faces, self.answered, feedback)
         self._answering = Answering(chat, self.faces, self.log_channel, stream=stream, buttons=buttons, wait=wait)
         self.meanwhile = Meanwhile(self, chat.inbox, self._answering)
@@ -156,7 +162,7 @@ class PersonaBot(discord.Client):
         self.tree.add_command(RetrainCommands(retraining, self.announcer, self.admins))
         self.tree.add_command(FeedbackCommands(feedback, self.admins))
         self.tree.add_command(AdapterCommands(retraining.registry, retraining.swap, self.admins))
-        self.tree.error(self._command_failed)
+        self.tree.error(self.command_failed)
 
     @property
     def connected(self) -> bool:
@@ -298,7 +304,8 @@ class PersonaBot(discord.Client):
             self.chat.stop(message_id, keep=False)
         await self.answered.messages_deleted(message_ids)
 
-    async def _command_failed(self, interaction: discord.Interaction, error: app_commands.AppCommandError) -> None:
+    async def command_failed(self, interaction: discord.Interaction, error: app_commands.AppCommandError) -> None:
+        """Take the error out that a command raised."""
         await self.failed(interaction, error.original if isinstance(error, app_commands.CommandInvokeError) else error)
 
     async def failed(self, interaction: discord.Interaction, error: Exception) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import discord
 from discord import app_commands
+from discord.app_commands import locale_str
 
 from bot.command_table import ALL, CHANNEL_MANAGERS, EVERYBODY, YOU, says
 from bot.guests import guest_choices, whose
@@ -27,6 +28,9 @@ SAID = {
     Mode.OFF: N_("nothing"),
 }
 
+MODES = {"usual": None, **{mode.value: mode for mode in Mode}}
+"""As they are chosen; the usual one is what counts where nothing was chosen."""
+
 _DAY_S = 86_400
 
 
@@ -42,34 +46,37 @@ class ChatCommands(app_commands.Group):
     @app_commands.command(name="mode", extras=says(CHANNEL_MANAGERS, ALL))
     @app_commands.describe(
         answer="Which messages are answered",
-        chance="With `chance`: how many of a hundred other messages",
-        cooldown="With `chance`: the fewest seconds between two of them",
+        chance="Of a hundred other messages, where some are answered, so many",
+        cooldown="The fewest seconds between two of them",
+    )
+    @app_commands.choices(
+        answer=[app_commands.Choice(name=locale_str(SAID[mode]), value=name) for name, mode in MODES.items()]
     )
     async def mode(
         self,
         interaction: discord.Interaction,
-        answer: Mode,
+        answer: str,
         chance: app_commands.Range[int, 1, 100] = 10,
         cooldown: app_commands.Range[int, 0, _DAY_S] = 60,
     ) -> None:
         """Choose which messages are answered here."""
         place = managed(interaction)
-        before = self._chat.listening.manners(place)
-        some = {"chance": chance, "cooldown_s": cooldown} if answer is Mode.CHANCE else {"chance": 0, "cooldown_s": 0}
-        after = Manners(answer, paused=before.paused, **some)
+        before, mode = self._chat.listening.manners(place), MODES[answer]
+        some = {"chance": chance, "cooldown_s": cooldown} if mode is Mode.CHANCE else {"chance": 0, "cooldown_s": 0}
+        after = Manners(mode, paused=before.paused, **some)
         await self._chat.listening.set(place.channel_id, after)
-        now, then = _(SAID[answer]), _(SAID[before.mode])
+        now, then = _(SAID[mode]), _(SAID[before.mode])
         line = _("I answer {now} here now. Before: {then}.").format(now=now, then=then)
-        if answer is Mode.CHANCE:
+        if mode is Mode.CHANCE:
             often = _("Of other messages {chance} in a hundred, at most one every {seconds} seconds.")
             line = f"{line}\n{often.format(chance=chance, seconds=grouped(cooldown))}"
         paused = _("I am paused here.")
         await interaction.response.send_message(f"{line}\n-# {paused}" if after.paused else line)
-        await note(interaction, lambda: _("let me answer {messages}").format(messages=_(SAID[answer])))
+        await note(interaction, lambda: _("let me answer {messages}").format(messages=_(SAID[mode])))
 
     @app_commands.command(name="pause", extras=says(CHANNEL_MANAGERS, ALL))
     async def pause(self, interaction: discord.Interaction) -> None:
-        """Answer nobody here until `/chat resume`."""
+        """Answer nobody here until /chat resume."""
         await self._pause(interaction, paused=True)
 
     @app_commands.command(name="resume", extras=says(CHANNEL_MANAGERS, ALL))
@@ -79,7 +86,7 @@ class ChatCommands(app_commands.Group):
 
     @app_commands.command(name="reset", extras=says(CHANNEL_MANAGERS, ALL))
     async def reset(self, interaction: discord.Interaction) -> None:
-        """Begin afresh: what was said here is not remembered, the persona stays. `/chat undo` brings it back."""
+        """Begin afresh: what was said here is not remembered, the persona stays. /chat undo brings it back."""
         place = managed(interaction)
         await interaction.response.defer(thinking=True)  # the answers under way come first
         forgotten = await self._rework.reset(place)

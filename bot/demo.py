@@ -75,6 +75,7 @@ def run_demo(settings: Settings, *, port: int, browser: bool) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     started = time.perf_counter()
     _check_port(port)
+    typer.echo("Starting. The model is loaded, which takes half a minute; the first time a little longer.")
     with only_one_in(settings.data_dir):
         asyncio.run(_demo(settings, port=port, browser=browser, started=started))
 
@@ -90,7 +91,7 @@ async def _demo(settings: Settings, *, port: int, browser: bool, started: float)
     async with stopped_by_signals(), open_core(settings, url, engine, wait=waits) as core:
         await start_engine(engine)
         # The simulated Discord refuses buttons under a webhook's message, which the real one takes.
-        bot = bot_on(core, settings, webhooks=False, wait=waits)
+        bot = bot_on(core, settings, webhooks=False, wait=waits, replay="persona-chat replay --demo {message}")
         # Outside of the simulated Discord, which would wait for a task that sleeps and looks.
         async with (
             following(core, serving),
@@ -98,6 +99,8 @@ async def _demo(settings: Settings, *, port: int, browser: bool, started: float)
             core.chat.inbox.keeping_marks(),
             simcord.run(bot, settle_timeout=SETTLE_S, check_errors=False) as env,
         ):
+            # Past simcord, for which every refusal that a person is told is a fault of the bot.
+            bot.tree.error(bot.command_failed)
             channel, preview = await _world(env, bot, port)
             waits.env = env
             async with _opened(preview), retraining_in(bot):

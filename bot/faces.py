@@ -94,7 +94,7 @@ class Faces:
         sent = await self.put_on(channel, words, persona, asked=asked, view=view)
         if sent is not None:
             return sent
-        said = self._lead(channel, persona, part) + words
+        said = self.lead(channel, persona, part) + words
         reference = asked.to_reference(fail_if_not_exists=False) if asked is not None else None
 
         async def once() -> int:
@@ -160,7 +160,7 @@ class Faces:
             except discord.NotFound as error:
                 self._webhooks.forget_if_gone(channel, error)
         try:
-            said = self._lead(channel, persona, part) + words
+            said = self.lead(channel, persona, part) + words
             await channel.get_partial_message(message_id).edit(content=said, view=view, allowed_mentions=_NOBODY)
         except (discord.NotFound, discord.Forbidden):
             return False
@@ -230,7 +230,7 @@ class Faces:
                 self._whom.popitem(last=False)
         return sent
 
-    def _lead(self, channel: Any, persona: Persona, part: int) -> str:
+    def lead(self, channel: Any, persona: Persona, part: int = 0) -> str:
         """The name before what the bot says for the persona, where it may speak for several."""
         home = home_of(channel)
         me = self._client.user if home is None else home.guild.me

@@ -25,7 +25,7 @@ from persona_chat.rework import Rework
 from persona_chat.store.library import Kept
 
 OFF = N_("I remember nothing but the last messages here: memory is off.")
-NOTHING = N_("**{name}** remembers nothing here but the last messages, which I still read whole.")
+NOTHING = N_("**{name}** remembers nothing here but the last messages, which are still read whole.")
 
 ROOM = 2 * MOST * LONGEST
 """Characters that can be typed: more than are kept, so that what is too long can be looked at and shortened."""
@@ -133,5 +133,7 @@ def shown(persona: Persona, notes: tuple[str, ...]) -> str:
     if not notes:
         return _(NOTHING).format(name=name)
     lines = "\n".join(f"• {discord.utils.escape_markdown(one)}" for one in notes)
-    head = _("Of what does not fit any more **{name}** remembers what it told of itself:").format(name=name)
+    head = _("Earlier talk is not read whole any more. Of it **{name}** remembers what it said of itself:").format(
+        name=name
+    )
     return f"{head}\n{lines}"

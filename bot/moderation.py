@@ -12,6 +12,7 @@ from bot.persona_list import Pages
 from bot.reports import Reporting
 from bot.rights import NotAllowed
 from bot.rule_lines import (
+    READS,
     REPORTS,
     channel_line,
     channel_lines,
@@ -21,6 +22,7 @@ from bot.rule_lines import (
     role_name,
     rule_lines,
 )
+from bot.speaking import Chosen
 from bot.word_form import WordForm
 from persona_chat.errors import InputError
 from persona_chat.language import N_, _, grouped
@@ -32,6 +34,7 @@ Listable = (
     discord.TextChannel | discord.VoiceChannel | discord.StageChannel | discord.ForumChannel
     | app_commands.AppCommandThread
 )  # fmt: skip
+Reads = app_commands.Transform[Side, Chosen(READS)]
 Action = Literal["allow", "deny", "clear"]
 
 ONLY_IN_SERVERS = N_("That only works in a server.")
@@ -82,8 +85,8 @@ class ModerationCommands(app_commands.Group):
         reads="What is looked at: what people say to me, what personas say, both, or nothing",
         built_in="Whether my own short English list counts too, beside your words",
     )
-    async def filter(self, interaction: discord.Interaction, reads: Side, built_in: bool | None = None) -> None:
-        """Stop messages and replies with certain words; `/moderation words` adds words of yours."""
+    async def filter(self, interaction: discord.Interaction, reads: Reads, built_in: bool | None = None) -> None:
+        """Stop messages and replies with certain words; /moderation words adds words of yours."""
         guild_id = managed_server(interaction)
         before = self._moderation.rules(guild_id).filtering
         filtering = replace(before, side=reads, built_in=before.built_in if built_in is None else built_in)

@@ -110,7 +110,8 @@ class Setting:
         if not greeting or stopped(interaction, persona.greeting) is not None:
             return
         if await self._faces.put_on(interaction.channel, greeting, persona) is None:
-            await interaction.followup.send(greeting, allowed_mentions=discord.AllowedMentions.none())
+            said = self._faces.lead(interaction.channel, persona) + greeting
+            await interaction.followup.send(shortened(said, 2000), allowed_mentions=discord.AllowedMentions.none())
 
 
 def check_name(interaction: discord.Interaction, persona: Persona) -> None:

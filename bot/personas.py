@@ -18,6 +18,7 @@ from bot.persona_set import Setting, nearest
 from bot.places import place_of
 from bot.portrait import SET_FOR, called, came_from, line, portrait, revision_lines
 from bot.rights import check_change, check_make, check_set
+from bot.speaking import Chosen
 from persona_chat.cast import check_age
 from persona_chat.chat import Chat
 from persona_chat.errors import InputError
@@ -40,6 +41,7 @@ _MINE = N_(" (yours)")  # in no language longer: a test
 
 _AVATAR = "The address of a picture: https://…"
 
+Somewhere = app_commands.Transform[Scope, Chosen(SET_FOR)]
 Name = app_commands.Range[str, 1, NAME_CHARACTERS + len(_MINE)]
 Address = app_commands.Range[str, 1, AVATAR_CHARACTERS]
 
@@ -70,7 +72,7 @@ class PersonaCommands(app_commands.Group):
         name: Name | None = None,
         about: app_commands.Range[str, 1, ABOUT_CHARACTERS] | None = None,
         facts: str | None = None,
-        scope: Scope | None = None,
+        scope: Somewhere | None = None,
     ) -> None:
         """Set who talks here; without options a form opens."""
         place = place_of(interaction)
@@ -108,7 +110,7 @@ class PersonaCommands(app_commands.Group):
 
     @app_commands.command(name="clear", extras=says(FOR_PLACE, ALL))
     @app_commands.describe(scope="For this channel (or thread), the whole server, or you alone")
-    async def clear(self, interaction: discord.Interaction, scope: Scope | None = None) -> None:
+    async def clear(self, interaction: discord.Interaction, scope: Somewhere | None = None) -> None:
         """Let nobody talk here any more; what was said is kept for when the persona returns."""
         place = place_of(interaction)
         scope = scope or nearest(place)
@@ -195,7 +197,7 @@ class PersonaCommands(app_commands.Group):
         """Show how a persona's words changed."""
         kept = await self._named(place_of(interaction), name)
         lines = revision_lines(kept, await self._cast.revisions(kept))
-        await Pages(_("The words of {name}").format(name=called(kept.persona)), lines).show(interaction)
+        await Pages(_("Versions of {name}").format(name=called(kept.persona)), lines).show(interaction)
 
     @app_commands.command(name="undo", extras=says(CHANGERS, YOU))
     @app_commands.describe(
@@ -207,12 +209,12 @@ class PersonaCommands(app_commands.Group):
         check_change(interaction, kept)
         now = await self._cast.return_to(kept, to)
         await interaction.response.send_message(
-            _("**{name}** has its words number {number} again.").format(name=called(now.persona), number=now.number),
+            _("**{name}** is as in version {number} again.").format(name=called(now.persona), number=now.number),
             embed=portrait(now.persona),
             ephemeral=True,
         )
         who, number = called(now.persona), now.number
-        said = N_("gave **{name}** its words number {number} again")
+        said = N_("brought **{name}** back to version {number}")
         await note_about(interaction, now, lambda: _(said).format(name=who, number=number))
 
     @app_commands.command(name="delete", extras=says(CHANGERS, YOU))

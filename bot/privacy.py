@@ -183,7 +183,7 @@ def _numbers(held: Held) -> list[str]:
     )
     parts = (
         (messages, held.messages),
-        (ngettext("{number} reply to them", "{number} replies to them", held.replies), held.replies),
+        (ngettext("{number} reply", "{number} replies", held.replies), held.replies),
         (unanswered, held.unanswered),
         (ngettext("{number} persona of your own", "{number} personas of your own", held.personas), held.personas),
         (ngettext("{number} reply that you rewrote", "{number} replies that you rewrote", held.edits), held.edits),

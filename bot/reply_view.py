@@ -151,7 +151,7 @@ class EditForm(Speaking, discord.ui.Modal):
     """The words of a reply, to be changed."""
 
     def __init__(self, message_id: int, words: str) -> None:
-        super().__init__(title=_("What should it have said?"))
+        super().__init__(title=_("Change this reply"))
         self._message_id = message_id
         self.words = discord.ui.TextInput[Self](
             style=discord.TextStyle.paragraph, max_length=LONGEST, default=words[:LONGEST]

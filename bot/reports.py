@@ -119,7 +119,9 @@ class ReportForm(Speaking, discord.ui.Modal):
         self._channel_id = channel_id
         self._message_id = message_id
         self.reason = discord.ui.TextInput[Self](
-            style=discord.TextStyle.paragraph, max_length=REASON_CHARACTERS, placeholder=_("What is wrong with it?")
+            style=discord.TextStyle.paragraph,
+            max_length=REASON_CHARACTERS,
+            placeholder=_("What is wrong with it?") if message_id else _("What is wrong, and with which reply?"),
         )
         read = _("Moderators read it, with your name.")
         self.add_item(discord.ui.Label(text=_("Reason"), description=read, component=self.reason))

@@ -6,10 +6,12 @@ Community servers can choose a language, so a server's own says little.
 
 import time
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any
 
 import discord
 from discord import app_commands
+from discord.app_commands import locale_str
 
 from persona_chat.language import LANGUAGES, _, language_of, pgettext, speak, speaking
 
@@ -86,6 +88,23 @@ class Buttons(Speaking, discord.ui.View):
         for item in self.children:
             if isinstance(item, discord.ui.Button) and item.label:
                 item.label = _(item.label)
+
+
+class Chosen(app_commands.Transformer):
+    """One of the members of a StrEnum, as an option of a command: people choose by their texts, marked with `N_`."""
+
+    def __init__(self, texts: Mapping[Any, str]) -> None:
+        self._kind = type(next(iter(texts)))
+        self._texts = texts
+
+    @property
+    def choices(self) -> list[app_commands.Choice[str | int | float]]:  # type: ignore[override]  # a class attribute there
+        """What Discord shows."""
+        return [app_commands.Choice(name=locale_str(text), value=one.value) for one, text in self._texts.items()]
+
+    async def transform(self, _interaction: discord.Interaction, value: str) -> Any:
+        """Return the member."""
+        return self._kind(value)
 
 
 class Names(app_commands.Translator):

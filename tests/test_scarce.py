@@ -58,7 +58,7 @@ async def test_a_clock_that_jumps_stops_nobody(tmp_path: Path, jumps: tuple[sign
         for jump in jumps[: count(1, 2)]:
             bot.tell(jump)
             await all_say("after the jump")
-            await discord.gateway.lose(Fault.TORN)
+            await discord.gateway.lose(Fault.TIMED_OUT)
             await until(discord, lambda: not discord.gateway.connected)
             await all_say("while it was away")
             await all_say("when it was back")

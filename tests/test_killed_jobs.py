@@ -20,7 +20,7 @@ from persona_chat.store.store import Store
 from tests.torture import count, record
 from tests.training_fixtures import Workshop
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(count(900, 3600))
 
 ORPHAN_S = 5.0
 KILLS = count(1, 7)

@@ -20,7 +20,7 @@ from persona_chat.store.store import Store
 from tests.torture import count, record
 from tests.training_fixtures import Workshop
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(count(900, 3600))
 
 ORPHAN_S = 5.0
 KILLS = count(1, 7)
@@ -165,3 +165,11 @@ def test_a_job_whose_owner_lives_is_left_alone(workshop: Workshop) -> None:
     job = workshop.store.jobs.begin(Order("x", (), steps=1, seed=1), this_process())
     assert asyncio.run(workshop.retraining.recover()) is None
     assert workshop.store.jobs.under_way() == job
+
+
+def test_a_program_that_is_still_reading_its_own_code_ends_with_its_owner() -> None:
+    """That takes long where the machine has much to do: an orphan would live for so long."""
+    program = [sys.executable, "-X", "importtime", "-m", "training", "evaluate", "--adapter", "none", "--tied"]
+    done = subprocess.run(program, input=b"", capture_output=True, timeout=120, check=False)
+    assert done.returncode == 143
+    assert b" training.evaluate_command" not in done.stderr, "it was read to its end"

@@ -98,7 +98,7 @@ class Chosen(app_commands.Transformer):
         self._texts = texts
 
     @property
-    def choices(self) -> list[app_commands.Choice[str | int | float]]:  # type: ignore[override]  # a class attribute there
+    def choices(self) -> list[app_commands.Choice[str | int | float]]:
         """What Discord shows."""
         return [app_commands.Choice(name=locale_str(text), value=one.value) for one, text in self._texts.items()]
 

@@ -1,6 +1,7 @@
 """What is done with answers that were given already: other versions, edits, deletions. Knows no Discord and no SQL."""
 
 import asyncio
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -24,6 +25,11 @@ LONGEST = 1500
 """Characters of a reply that somebody writes instead."""
 
 
+TRIES = 4
+WARMER = 0.2
+"""Another version is drawn so often, so much warmer each time, until its words are new."""
+
+
 class Rework:
     """Verbs about answers, named by Discord's id of the message or of its answer. A channel's wait for each other."""
 
@@ -45,14 +51,22 @@ class Rework:
         return answer if answer is not None and message_id in answer.sent else None
 
     async def again(self, message_id: int, place: Place) -> Answer:
-        """Write another version of an answer, and show that. Raises InputError, and what the engine raises."""
+        """Write another version of an answer, and show that. Raises InputError, and what the engine raises.
+
+        Words that a version has already are drawn anew, warmer each time; after some tries they are taken.
+        """
         answer = await self.find(message_id)
         async with self._chat.in_turn(answer.channel_id):
             answer = await self.find(message_id)
             request, revision_id = await self._request(answer, place)
-            request = replace(request, sampling=warmed(request.sampling))  # or another version would be the same one
-            request, reply = await self._chat.write(request, place)
-            made = how(request, reply)
+            there = {version.text for version in answer.versions}
+            sampling = warmed(request.sampling)  # or another version would be the same one
+            for _attempt in range(TRIES):
+                asked, reply = await self._chat.write(replace(request, sampling=sampling), place)
+                if reply.text not in there:
+                    break
+                sampling = replace(sampling, temperature=sampling.temperature + WARMER, seed=random.getrandbits(31))
+            made = how(asked, reply)
             add = self._store.answers.add
             await asyncio.to_thread(add, answer.message_id, revision_id, reply.text, reply.adapter, made)
         return await self.find(message_id)

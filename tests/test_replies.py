@@ -55,6 +55,27 @@ async def test_another_version_is_shown_remembered_and_turned_back(store: Store,
         assert never_pings(here.env) == []
 
 
+async def test_another_version_has_other_words_if_the_model_finds_some(store: Store, settings: Settings) -> None:
+    words = iter(["Yes.", "Yes.", "Yes.", "No.", *["Yes."] * 10])
+    asked: list[ReplyRequest] = []
+
+    def say(request: ReplyRequest) -> str:
+        asked.append(request)
+        return next(words)
+
+    async with world(store, settings, ScriptedEngine(say)) as here:
+        await here.seat(VERA)
+        await here.guest.send(here.talk, "Do you like tea?")
+        await here.guest.click(last(here), label="🔁")
+        assert here.said(here.talk) == ["No."]
+        assert labels(last(here)) == ["◀", "2/2", "▶", "🔁", "⋯"]
+        warmth = [request.sampling.temperature for request in asked[1:]]
+        assert warmth == sorted(set(warmth)), "warmer each time"
+        await here.guest.click(last(here), label="🔁")
+        assert here.said(here.talk) == ["Yes."], "better the same words than none"
+        assert len(asked) == 4 + 4
+
+
 async def test_it_goes_on_after_its_words(store: Store, settings: Settings) -> None:
     seen: list[ReplyRequest] = []
 

@@ -167,7 +167,7 @@ async def test_why_says_what_it_was_made_with(store: Store, settings: Settings) 
         (card,) = told(await here.owner.click(more, label="Why this reply?"))
         fields = {field.name: field.value for field in card.embeds[0].fields}
         assert fields["It answers"] == "Gus: Again"
-        assert fields["Persona"] == "Vera, words number 1"
+        assert fields["Persona"] == "Vera, version 1"
         assert fields["The model read"].startswith("the persona, 2 earlier turns and the message: ")
         assert "temperature 0.7" in fields["Words were drawn with"]
         assert card.embeds[0].footer.text is None, "it is for those who run the bot"
@@ -258,5 +258,5 @@ async def test_buttons_go_on_after_a_restart(store: Store, settings: Settings) -
         await here.guest.send(here.talk, "Hello")
         await here.env.restart_bot(make_bot(store, settings, numbered()))
         await here.guest.click(last(here), label="🔁")
-        assert here.said(here.talk) == ["Hello -> 1"], "and this one counts anew"
+        assert here.said(here.talk) == ["Hello -> 2"], "this one counts anew, and what it says first is there already"
         assert labels(last(here)) == ["◀", "2/2", "▶", "🔁", "⋯"]

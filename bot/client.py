@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import sys
+import threading
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
@@ -199,6 +200,7 @@ class PersonaBot(discord.Client):
         if self._identifies is None:
             return
         if not await self._identifies.wait(LONGEST_WAIT_S):
+            await _let_go_of_socket(shard_id)
             raise discord.gateway.ReconnectWebSocket(shard_id, resume=False)  # comes here again, on a new socket
         await self._identifies.count()
 
@@ -328,3 +330,11 @@ class PersonaBot(discord.Client):
         error = sys.exception()
         self.errors[type(error).__name__] += 1
         log.error("the handler of %s failed: %s", event_method, trace(error) if error else "")
+
+
+async def _let_go_of_socket(shard_id: int | None) -> None:
+    """Close the socket that was about to begin a session: discord.py forgets it here, and its heart would beat on."""
+    hearts = [one for one in threading.enumerate() if isinstance(one, discord.gateway.KeepAliveHandler)]
+    for heart in hearts:
+        if heart.shard_id == shard_id and heart.ws.session_id is None:
+            await heart.ws.close()

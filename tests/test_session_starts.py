@@ -4,6 +4,7 @@ import asyncio
 import errno
 import json
 import sys
+import threading
 from functools import partial
 from pathlib import Path
 
@@ -56,6 +57,11 @@ def too_close(times: list[float], at_once: int = AT_ONCE) -> int:
     return sum(later - earlier < APART_S for earlier, later in zip(times[at_once - 1 :], times[at_once:], strict=False))
 
 
+def hearts() -> int:
+    """How many sockets of discord.py's send heartbeats."""
+    return sum(isinstance(one, discord.gateway.KeepAliveHandler) for one in threading.enumerate())
+
+
 async def starts(data_dir: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, *, kept: bool = True) -> list[float]:
     """Start the bot again and again; each time it dies as soon as it has a session."""
     fake = FakeDiscord()
@@ -103,6 +109,8 @@ async def test_a_session_that_is_invalid_again_and_again_is_not_begun_again_at_o
         await until(fake, lambda: fake.identified >= STARTS * shards)
         fake.gateway.refuses_sessions = False
         await until(fake, lambda: fake.gateway.connected == shards)
+        # Sockets that waited too long are let go of.
+        await until(fake, lambda: hearts() == shards)
         task.cancel()
         await asyncio.wait((task,))
     times = fake.gateway.identified_at

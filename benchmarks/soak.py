@@ -2,8 +2,9 @@
 
     python -m benchmarks.soak [--turns 2000] [--channels 200] [--at-once 16] [--data-dir FOLDER]
 
-The real engine with the adapter that ships, short personas and replies of 6 tokens. Prints the memory of the process
-after each round of channels, how much it grew after the first fifth, and by how much the event loop was late.
+The real engine with the adapter that ships, short personas and replies of 6 tokens. First as many as talk at once ask
+with a window that is full, twice: room for that is kept, and would be made sooner or later. Prints the memory of the
+process after each round of channels, how much it grew after the first fifth, and by how much the event loop was late.
 """
 
 import argparse
@@ -32,6 +33,11 @@ class Talk:
         self.channel = channel
         self.persona = Persona(f"Robin {channel}", "", (f"My lucky number is {channel}.", "I love strong tea."))
         self.turns: list[Turn] = []
+
+    def has_talked_for_long(self) -> None:
+        """Have said more than any window holds."""
+        long = "It was a long day at the harbour, and in the evening we sat together and told each other stories. " * 3
+        self.turns = [Turn(Speaker.B if number % 2 else Speaker.A, f"{number}: {long}") for number in range(40)]
 
     async def go_on(self, engine: LocalEngine) -> None:
         """Say something and hear the reply."""
@@ -64,6 +70,14 @@ async def soak(turns: int, channels: int, at_once: int, data_dir: Path | None) -
         async with room:
             await talk.go_on(engine)
 
+    for number in range(2 * at_once):
+        talk = Talk(channels + number)
+        talk.has_talked_for_long()
+        talks.append(talk)
+    await asyncio.gather(*(one(talk) for talk in talks[channels:]))
+    del talks[channels:]
+    print(f"{'full':>6} windows  {psutil.Process().memory_info().rss / MB:5.0f} MB", flush=True)
+    late.clear()
     for done in range(0, turns, channels):
         await asyncio.gather(*(one(talk) for talk in talks))
         memory.append(psutil.Process().memory_info().rss / MB)

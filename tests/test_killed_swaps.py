@@ -80,9 +80,16 @@ def test_a_killed_swap_leaves_the_old_adapter_in_service_or_the_new_one(
         if "three" in [entry.name for entry in two.list()]:
             two.remove("three")
 
-    lines = in_child(take_in, sys.maxsize)
-    assert lines is not None
-    for place in sorted(random.Random(4).sample(range(2, lines), KILLS)):
+    def all_lines() -> int:
+        begin_anew()
+        lines = in_child(take_in, sys.maxsize)
+        assert lines is not None
+        return lines
+
+    late = KILLS // 4  # around the moment at which the pointer moves, which is near the end
+    early = random.Random(4).sample(range(2, all_lines() - late), KILLS - late)
+    for number in range(KILLS):
+        place = sorted(early)[number] if number < len(early) else all_lines() - (KILLS - 1 - number)
         begin_anew()
         assert in_child(take_in, place) is None
         serves = two.in_service()

@@ -15,7 +15,7 @@ import psutil
 
 from persona_chat.persona import Persona
 from persona_chat.place import Scope, Spot
-from persona_chat.store.database import DATABASE, default_url, open_database
+from persona_chat.store.database import DATABASE, open_database
 from persona_chat.store.schema import upgrade
 from persona_chat.store.store import Store
 from tests.fakediscord.server import FakeDiscord
@@ -114,9 +114,8 @@ async def until(discord: FakeDiscord, done: Callable[[], bool], within_s: float 
                 await asyncio.wait_for(discord.changed.wait(), 0.2)
 
 
-def seat_everywhere(data_dir: Path, discord: FakeDiscord) -> None:
+def seat_everywhere(url: str, discord: FakeDiscord) -> None:
     """Let a persona of its guild talk in every channel."""
-    url = default_url(data_dir)
     upgrade(url)
     store = Store(open_database(url))
     for guild in discord.guilds:

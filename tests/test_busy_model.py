@@ -15,11 +15,12 @@ from persona_chat.engine.reply import Follow, Reply, ReplyRequest
 from persona_chat.engine.scripted import ScriptedEngine
 from persona_chat.persona import Persona
 from persona_chat.settings import Settings
+from persona_chat.store.database import default_url
 from persona_chat.store.store import Store
 from tests.discord_world import never_pings, told, world
 from tests.fakediscord.in_process import on_loopback, serving, settings_for, until
 from tests.fakediscord.server import FakeDiscord
-from tests.test_killed_bot import seat_everywhere
+from tests.living_bot import seat_everywhere
 from tests.torture import count, record
 
 CHANNELS = 8
@@ -77,7 +78,7 @@ def spinning() -> Iterator[None]:
 async def waited(data_dir: Path, monkeypatch: pytest.MonkeyPatch, commands: int, patience_s: float = 30) -> list[float]:
     """Use so many commands while nothing is answered, and return for how long each waited for a first response."""
     fake = FakeDiscord(CHANNELS)
-    seat_everywhere(data_dir, fake)
+    seat_everywhere(default_url(data_dir), fake)
     settings = settings_for(data_dir, monkeypatch)
     engine = Busy(Waits())
     waited_s = fake.interactions.waited_s

@@ -1,6 +1,7 @@
 """A bot that is killed again and again answers every message once: real processes, sockets, files and signals."""
 
 import asyncio
+import os
 import random
 import signal
 import sys
@@ -10,13 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from persona_chat.persona import Persona
-from persona_chat.place import Scope, Spot
-from persona_chat.store.database import default_url, open_database
-from persona_chat.store.schema import upgrade
-from persona_chat.store.store import Store
+from persona_chat.settings import Settings
 from tests.fakediscord.bot_process import PROTECTIONS
-from tests.fakediscord.server import GUILD, FakeDiscord, listening
+from tests.fakediscord.server import FakeDiscord, listening
+from tests.living_bot import seat_everywhere
+from tests.postgres import on_sqlite
 from tests.torture import count, record
 
 CHANNELS = 10
@@ -24,22 +23,12 @@ EVERY_S = 0.04
 SEED = 7
 
 
-def seat_everywhere(data_dir: Path, discord: FakeDiscord) -> None:
-    url = default_url(data_dir)
-    upgrade(url)
-    store = Store(open_database(url))
-    for channel in discord.channels:
-        store.seating.put(
-            Spot(Scope.CHANNEL, channel), Spot(Scope.SERVER, GUILD), Persona("Vera", "I keep a lighthouse.")
-        )
-    store.close()
-
-
 class Killed:
     """The bot as a process that is killed, and what people said to it meanwhile."""
 
-    def __init__(self, discord: FakeDiscord, port: int, data_dir: Path, without: str | None) -> None:
+    def __init__(self, discord: FakeDiscord, port: int, data_dir: Path, url: str, without: str | None = None) -> None:
         self.discord, self._port, self._data_dir, self._without = discord, port, data_dir, without
+        self._environment = {**os.environ, "PERSONA_CHAT_DATABASE_URL": url}
         self.asked: list[tuple[int, int]] = []
         self.random = random.Random(SEED)
 
@@ -52,6 +41,7 @@ class Killed:
             "tests.fakediscord.bot_process",
             *given,
             cwd=Path(__file__).parents[1],
+            env=self._environment,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
         )
@@ -109,30 +99,32 @@ class Killed:
                     await asyncio.wait_for(self.discord.changed.wait(), 0.2)
 
 
-async def live(data_dir: Path, kills: int, without: str | None = None) -> tuple[int, int, int]:
+async def live(data_dir: Path, url: str, kills: int, without: str | None = None) -> tuple[int, int, int]:
     discord = FakeDiscord(CHANNELS)
     discord.ignores_nonces = without in ("nonce", "claim")
     if without == "nonce":
         discord.answers_after_s = 0.2  # so that a kill is likely to come between
-    seat_everywhere(data_dir, discord)
+    seat_everywhere(url, discord)
     async with listening(discord) as port:
-        killed = Killed(discord, port, data_dir, without)
+        killed = Killed(discord, port, data_dir, url, without)
         await killed.live(kills)
     assert not discord.unknown, discord.unknown
     return (len(killed.asked), *killed.counted())
 
 
+@pytest.mark.both_databases
 @pytest.mark.timeout(600)
-async def test_a_bot_that_is_killed_loses_nothing_and_says_nothing_twice(tmp_path: Path) -> None:
+async def test_a_bot_that_is_killed_loses_nothing_and_says_nothing_twice(settings: Settings, database_url: str) -> None:
     kills = count(2, 40)
-    asked, lost, doubled = await live(tmp_path / "data", kills)
-    record("B1", kills=kills, messages=asked, lost=lost, doubled=doubled)
+    asked, lost, doubled = await live(settings.data_dir, database_url, kills)
+    database = "sqlite" if on_sqlite(database_url) else "postgresql"
+    record("B1", database=database, kills=kills, messages=asked, lost=lost, doubled=doubled)
     assert (lost, doubled) == (0, 0)
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("protection", PROTECTIONS[: count(1, len(PROTECTIONS))])
-async def test_without_a_protection_that_would_be_seen(tmp_path: Path, protection: str) -> None:
-    asked, lost, doubled = await live(tmp_path / "data", count(2, 5), protection)
+async def test_without_a_protection_that_would_be_seen(settings: Settings, database_url: str, protection: str) -> None:
+    asked, lost, doubled = await live(settings.data_dir, database_url, count(2, 5), protection)
     record(f"B1 without {protection}", messages=asked, lost=lost, doubled=doubled)
     assert lost or doubled

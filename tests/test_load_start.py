@@ -44,7 +44,7 @@ async def started(data_dir: Path, discord: FakeDiscord) -> tuple[float, float]:
 
     It has when what was said while it was away in the channel where it looks last is answered.
     """
-    seat_everywhere(data_dir, discord)
+    seat_everywhere(default_url(data_dir), discord)
     everybody_talked(data_dir, discord)
     last = discord.channels[-LOOKED_AT:][0]
     async with listening(discord) as port:

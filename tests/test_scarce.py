@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from persona_chat.store.database import default_url
 from tests.fakediscord.gateway import Fault
 from tests.fakediscord.server import FakeDiscord, listening
 from tests.living_bot import LivingBot, counted, ledger, seat_everywhere, until
@@ -21,7 +22,7 @@ WAYS = ((AHEAD, BACK), (BACK, AHEAD))
 
 @asynccontextmanager
 async def living(data_dir: Path, discord: FakeDiscord, **how: Any) -> AsyncIterator[LivingBot]:
-    seat_everywhere(data_dir, discord)
+    seat_everywhere(default_url(data_dir), discord)
     async with listening(discord) as port:
         bot = LivingBot(port, data_dir, **how)
         await bot.start()

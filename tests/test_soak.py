@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from persona_chat.store.database import default_url
 from tests.fakediscord.gateway import Fault as Loss
 from tests.fakediscord.server import FakeDiscord, listening
 from tests.living_bot import LivingBot, counted, ledger, seat_everywhere, until
@@ -145,7 +146,7 @@ async def test_a_bot_that_lives_long_among_faults_loses_nothing_and_does_not_gro
     """E5. Nothing is away for ten minutes, so nothing may expire: each message is answered, and once."""
     data_dir = tmp_path / "data"
     discord = FakeDiscord(CHANNELS)
-    seat_everywhere(data_dir, discord)
+    seat_everywhere(default_url(data_dir), discord)
     async with listening(discord) as port:
         bot = LivingBot(port, data_dir)
         await bot.start()

@@ -9,8 +9,11 @@ import pytest
 
 from bot import drain
 from bot.drain import Drain
+from persona_chat.settings import Settings
 from tests.fakediscord.server import FakeDiscord, listening
-from tests.test_killed_bot import CHANNELS, Killed, seat_everywhere
+from tests.living_bot import seat_everywhere
+from tests.postgres import on_sqlite
+from tests.test_killed_bot import CHANNELS, Killed
 from tests.torture import count, record
 
 GONE_S = 10.0
@@ -19,8 +22,8 @@ GONE_S = 10.0
 class Stopped(Killed):
     """The bot as a process that is stopped, and what people said to it meanwhile."""
 
-    def __init__(self, discord: FakeDiscord, port: int, data_dir: Path, without: str | None = None) -> None:
-        super().__init__(discord, port, data_dir, without)
+    def __init__(self, discord: FakeDiscord, port: int, data_dir: Path, url: str, without: str | None = None) -> None:
+        super().__init__(discord, port, data_dir, url, without)
         self.took_s: list[float] = []
         self.codes: list[int] = []
 
@@ -55,25 +58,27 @@ class Stopped(Killed):
         return sum(message not in answered for _, message in self.asked), len(answered) - len(set(answered))
 
 
-async def stopped(data_dir: Path, stops: int, without: str | None = None) -> Stopped:
+async def stopped(data_dir: Path, url: str, stops: int, without: str | None = None) -> Stopped:
     discord = FakeDiscord(CHANNELS)
-    seat_everywhere(data_dir, discord)
+    seat_everywhere(url, discord)
     async with listening(discord) as port:
-        bot = Stopped(discord, port, data_dir, without)
+        bot = Stopped(discord, port, data_dir, url, without)
         await bot.live(stops)
     assert not discord.unknown, discord.unknown
     return bot
 
 
+@pytest.mark.both_databases
 @pytest.mark.timeout(600)
-async def test_a_bot_that_is_stopped_under_load_is_gone_soon_and_loses_nothing(tmp_path: Path) -> None:
+async def test_a_bot_that_is_stopped_under_load_is_gone_soon_and_loses_nothing(
+    settings: Settings, database_url: str
+) -> None:
     stops = count(1, 10)
-    bot = await stopped(tmp_path / "data", stops)
+    bot = await stopped(settings.data_dir, database_url, stops)
     lost, doubled = bot.counted()
     slowest_s = max(bot.took_s)
-    record(
-        "B7", stops=stops, messages=len(bot.asked), lost=lost, doubled=doubled, slowest_stop_seconds=round(slowest_s, 1)
-    )
+    figures = {"messages": len(bot.asked), "lost": lost, "doubled": doubled, "slowest_seconds": round(slowest_s, 1)}
+    record("B7", database="sqlite" if on_sqlite(database_url) else "postgresql", stops=stops, **figures)
     assert (lost, doubled) == (0, 0)
     assert slowest_s <= GONE_S
     assert set(bot.codes) == {0}
@@ -81,19 +86,19 @@ async def test_a_bot_that_is_stopped_under_load_is_gone_soon_and_loses_nothing(t
 
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(not count(0, 1), reason="in `make torture`: it takes twenty seconds")
-async def test_without_finishing_people_would_be_sent_away(tmp_path: Path) -> None:
-    bot = await stopped(tmp_path / "data", 3, "finishing")
+async def test_without_finishing_people_would_be_sent_away(settings: Settings, database_url: str) -> None:
+    bot = await stopped(settings.data_dir, database_url, 3, "finishing")
     lost, doubled = bot.counted()
     record("B7 without finishing", messages=len(bot.asked), lost=lost, doubled=doubled)
     assert lost
 
 
 @pytest.mark.parametrize("without", [None, "cutting short"][: count(1, 2)])
-async def test_a_stop_that_hangs_is_cut_short(tmp_path: Path, without: str | None) -> None:
+async def test_a_stop_that_hangs_is_cut_short(settings: Settings, database_url: str, without: str | None) -> None:
     discord = FakeDiscord()
-    seat_everywhere(tmp_path / "data", discord)
+    seat_everywhere(database_url, discord)
     async with listening(discord) as port:
-        bot = Stopped(discord, port, tmp_path / "data", without)
+        bot = Stopped(discord, port, settings.data_dir, database_url, without)
         process = await bot.start("--hangs", "--finish-s", "0")
         await bot.until(lambda: discord.identified == 1)
         process.send_signal(signal.SIGTERM)

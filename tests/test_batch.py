@@ -121,6 +121,19 @@ def test_what_was_read_before_is_not_read_again_and_changes_no_word(batch, promp
 
 
 @pytest.mark.model
+def test_memory_of_caches_that_were_let_go_of_is_given_back_now_and_then(batch, prompts, monkeypatch):
+    from persona_chat.engine import batch as module
+
+    given_back = []
+    monkeypatch.setattr(module, "trim", lambda: given_back.append(batch.kept.size))
+    rows = rows_of(prompts[:1] * 4, replace(GREEDY, max_new_tokens=1), owner="channel")
+    monkeypatch.setattr(module, "HOLES", 2.5 * rows[0].fresh * batch._decoder.token_bytes)
+    for row in rows:  # each takes the place of the one before
+        write(batch, [row])
+    assert len(given_back) == 1
+
+
+@pytest.mark.model
 def test_a_row_takes_over_what_the_row_beside_it_has_read(batch, prompts):
     rows = rows_of([prompts[2], prompts[2]])
     write(batch, rows)

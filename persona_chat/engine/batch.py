@@ -10,7 +10,7 @@ import torch
 from persona_chat.engine.draw import draw
 from persona_chat.engine.head import Candidates
 from persona_chat.engine.kept import Cache, Kept, common_start
-from persona_chat.engine.memory import give_back, is_shortage
+from persona_chat.engine.memory import give_back, is_shortage, trim
 from persona_chat.engine.reply import Finish
 from persona_chat.engine.row import Row
 from persona_chat.errors import EngineFailed, trace
@@ -21,6 +21,10 @@ CHUNK_BESIDE = 64
 CHUNK_ALONE = 128
 
 _WORTH = 16  # a shorter common beginning is read again sooner than found and copied
+
+HOLES = 64_000_000
+"""Bytes of caches that were let go of, until their memory is given back. Each is of another size, so that new ones do
+not fit into the holes of old ones: over 4,000 of them 128 MB of caches came to take 460 MB."""
 
 _log = logging.getLogger(__name__)
 
@@ -240,6 +244,9 @@ class Batch:
         except Exception as error:  # a cache is no reply: the row is written
             _log.warning("what was read is not kept: %s", trace(error))
             self._relieve()
+        if self.kept.let_go > HOLES:
+            self.kept.let_go = 0
+            trim()
 
 
 def _shared(other: Row, row: Row) -> int:

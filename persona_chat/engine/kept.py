@@ -25,6 +25,7 @@ class Kept:
         self._limit = limit
         self._caches: OrderedDict[Hashable, Cache] = OrderedDict()
         self.size = 0
+        self.let_go = 0  # bytes, until somebody sets it back
 
     def __len__(self) -> int:
         """How many there are."""
@@ -59,6 +60,7 @@ class Kept:
     def _remove(self, owner: Hashable) -> None:
         if (cache := self._caches.pop(owner, None)) is not None:
             self.size -= cache.size
+            self.let_go += cache.size
 
 
 def common_start(one: tuple[int, ...], other: tuple[int, ...]) -> int:

@@ -24,10 +24,15 @@ def give_back() -> None:
     import torch
 
     gc.collect()  # models are full of cycles
-    with suppress(AttributeError, OSError):  # only glibc keeps what was freed, and has this to let go of it
-        ctypes.CDLL(None).malloc_trim(0)
+    trim()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+
+
+def trim() -> None:
+    """Give back what was freed: glibc keeps it, in holes between what is used. Takes some milliseconds."""
+    with suppress(AttributeError, OSError):  # only glibc has this
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def is_shortage(error: BaseException) -> bool:

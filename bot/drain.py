@@ -40,14 +40,18 @@ class Drain:
             if not self._tasks:
                 self._empty.set()
 
+    async def settled(self, within_s: float) -> None:
+        """Wait until nothing is being answered, at most so long."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._empty.wait(), within_s)
+
     async def end(self) -> None:
         """Let what is under way be finished, and cut off what takes too long: the inbox has it for the next start.
 
         A cancelled task says nothing to anybody and decides nothing: what it had claimed stays claimed.
         """
         self.stopping = True
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._empty.wait(), FINISH_S)
+        await self.settled(FINISH_S)
         if left := tuple(self._tasks):
             log.info("%d answers are left for the next start", len(left))
             for task in left:

@@ -15,11 +15,12 @@ from bot.meanwhile import Meanwhile
 from persona_chat.engine.reply import ReplyRequest
 from persona_chat.engine.scripted import ScriptedEngine
 from persona_chat.inbox import Hearing, Inbox
+from persona_chat.store.database import default_url
 from persona_chat.store.store import Store
 from tests.fakediscord.gateway import Fault
 from tests.fakediscord.in_process import on_loopback, serving, settings_for, until, until_quiet
 from tests.fakediscord.server import FakeDiscord
-from tests.test_killed_bot import seat_everywhere
+from tests.living_bot import seat_everywhere
 from tests.torture import count, record
 
 SEED = 11
@@ -97,7 +98,7 @@ async def lose_again_and_again(
     fake.gateway.heartbeat_ms = 200
     fake.gateway.overlap = overlap
     fake.answers_after_s = 0
-    seat_everywhere(data_dir, fake)
+    seat_everywhere(default_url(data_dir), fake)
     talk = Talk(fake, ScriptedEngine(_answer, delay_s=0.02))
     faults = talk.shuffled(faults) if isinstance(faults, int) else faults
     settings = settings_for(data_dir, monkeypatch)

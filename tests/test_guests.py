@@ -83,7 +83,7 @@ async def test_each_answers_to_its_name(store: Store, settings: Settings) -> Non
         await here.seat(VERA)
         await made(here, NEMO)
         assert await invite(here, "Nemo") == "**Nemo** is a guest here. It answers to “Nemo”, and to replies."
-        assert here.said(here.talk)[-1] == "Ahoy!"
+        assert here.said(here.talk)[-1] == "**Nemo:** Ahoy!"
         assert await answer_to(here, "Hello!") == "**Vera:** Vera heard: Hello! (1)"
         assert await answer_to(here, "Nemo, hello!") == "**Nemo:** Nemo heard: Nemo, hello! (1)"
         assert "Vera heard: Vera, is nemo nice? (3)" in await answer_to(here, "Vera, is nemo nice?")

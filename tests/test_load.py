@@ -9,6 +9,7 @@ from statistics import median
 
 import pytest
 
+from persona_chat.store.database import default_url
 from tests.fakediscord.server import BOT, ME, FakeDiscord, listening
 from tests.living_bot import LivingBot, counted, ledger, quantile, seat_everywhere, until
 from tests.torture import count, record
@@ -25,7 +26,7 @@ FLOOD = 50 * TALK_S  # 500 in ten seconds
 @asynccontextmanager
 async def living(data_dir: Path, discord: FakeDiscord, **settings: str) -> AsyncIterator[LivingBot]:
     """The bot at work in every channel, inside the block; at the end it is stopped."""
-    seat_everywhere(data_dir, discord)
+    seat_everywhere(default_url(data_dir), discord)
     async with listening(discord) as port:
         bot = LivingBot(port, data_dir, settings=settings)
         await bot.start()

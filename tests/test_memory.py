@@ -135,7 +135,7 @@ async def test_it_is_shown_edited_and_cleared_in_discord(store: Store, settings:
         for _ in range(12):
             await here.guest.send(here.talk, "so " * 20)
         assert await shown(here) == (
-            f"Of what does not fit any more **Vera** remembers what it told of itself:\n• {DOG}"
+            f"Earlier talk is not read whole any more. Of it **Vera** remembers what it said of itself:\n• {DOG}"
         )
         form = await here.owner.slash(here.talk, "chat memory edit")
         assert form.modal is not None
@@ -191,7 +191,10 @@ async def test_guests_have_memories_too(store: Store, settings: Settings) -> Non
         assert "**Nemo** remembers nothing" in await shown(here), "where nobody was set, the first guest answers"
         await here.seat(VERA)
         (line,) = told(await fill(here.owner, await here.owner.slash(here.talk, "chat memory edit", guest="Nemo"), DOG))
-        assert line.content == f"Of what does not fit any more **Nemo** remembers what it told of itself:\n• {DOG}"
+        assert (
+            line.content
+            == f"Earlier talk is not read whole any more. Of it **Nemo** remembers what it said of itself:\n• {DOG}"
+        )
         (line,) = told(await here.guest.slash(here.talk, "chat memory show", guest="cap"))
         assert DOG in line.content
         assert "**Vera** remembers nothing" in await shown(here)

@@ -87,7 +87,7 @@ async def test_words_are_edited_looked_back_at_and_brought_back(store: Store, se
         assert await here.talks_in(here.talk) == VERA
         await here.owner.slash(here.talk, "persona undo", name="Vera", to=2)
         assert await here.talks_in(here.talk) != VERA
-        for wrong, says in (({"to": 9}, "no revision 9"), ({}, "number 1 again"), ({}, "no earlier words")):
+        for wrong, says in (({"to": 9}, "no revision 9"), ({}, "as in version 1 again"), ({}, "no earlier words")):
             (line,) = told(await here.owner.slash(here.talk, "persona undo", name="Vera", **wrong))
             assert says in line.content
         here.env._errors_acknowledged = here.env.error_cursor

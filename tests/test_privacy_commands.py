@@ -42,10 +42,7 @@ async def test_show_says_what_is_kept_in_words_and_numbers(store: Store, setting
         await here.guest.slash(here.talk, "persona set", name="Nemo", scope="me")
         (line,) = told(await here.guest.slash(here.talk, "privacy show"))
         assert line.ephemeral
-        assert (
-            "2 messages in 1 channel, 2 replies to them, 1 persona of your own and that Nemo is set for you"
-            in line.content
-        )
+        assert "2 messages in 1 channel, 2 replies, 1 persona of your own and that Nemo is set for you" in line.content
         assert "kept for 30 days" in line.content
         assert "never training data" in line.content
         assert "You did not opt out." in line.content
@@ -91,7 +88,7 @@ async def test_forget_asks_first_then_deletes_every_word_and_says_how_many(
         assert nothing.content == "Nothing is kept of you."
         await talked(here)
         (asked,) = told(await here.guest.slash(here.talk, "privacy forget"))
-        counts = "2 messages in 1 channel, 2 replies to them and 1 persona of your own"
+        counts = "2 messages in 1 channel, 2 replies and 1 persona of your own"
         assert asked.content == f"Delete {counts}? That cannot be undone."
         (kept,) = told(await here.guest.click(asked, label="Keep"))
         assert kept.content == "Everything stays as it is."
@@ -127,7 +124,7 @@ async def test_forgetting_in_the_middle_of_a_reply_ends_it(store: Store, setting
         await words_come(here)
         (asked,) = told(await here.guest.slash(here.talk, "privacy forget"))
         (done,) = told(await here.guest.click(asked, label="Delete my data"))
-        await here.bot.settled(5)
+        await here.bot.drain.settled(5)
         await here.env.settle()
         assert len(engine.cancelled) == 1
         assert here.said(here.talk) == [], "what was shown of it is gone too"
@@ -181,7 +178,7 @@ async def test_opting_out_ends_replies_under_way(store: Store, settings: Setting
         await here.guest.send(here.talk, f"A long one about a {CANARY}")
         await words_come(here)
         await here.bot.privacy.opt_out(here.guest.id)
-        await here.bot.settled(5)
+        await here.bot.drain.settled(5)
         assert len(engine.cancelled) == 1
         assert CANARY not in rows(database_url)
 
@@ -191,7 +188,7 @@ async def test_it_all_works_in_direct_messages(store: Store, settings: Settings,
         friend = here.env.create_user("friend")
         await friend.slash("persona set", name="Nemo", about="A captain.")
         await friend.send_dm(f"Ahoy {CANARY}")
-        counts = "1 message in 1 channel, 1 reply to them and 1 persona of your own"
+        counts = "1 message in 1 channel, 1 reply and 1 persona of your own"
         (shown,) = told(await friend.slash("privacy show"))
         assert counts in shown.content
         (sent,) = told(await friend.slash("privacy export"))

@@ -122,7 +122,7 @@ async def test_where_permissions_changed_it_is_tried_again(tmp_path: Path, monke
             await here.until_settled()
         assert here.bot.outgoing.left_alone(channel)
         assert not there.replies(channel)
-        there._tell("CHANNEL_UPDATE", there._channel(channel))
+        there.gateway.tell("CHANNEL_UPDATE", there._channel(channel))
         await here.until(lambda: not here.bot.outgoing.left_alone(channel))
         last = here.say(channel, "four")
         await here.until(lambda: bool(there.replies(channel)))

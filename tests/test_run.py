@@ -28,6 +28,7 @@ from persona_chat.errors import (
     TokenRejected,
 )
 from persona_chat.example import DAVID
+from persona_chat.keyring import keys_of
 from persona_chat.place import Scope, Spot
 from persona_chat.registry import Registry
 from persona_chat.settings import Settings, load_settings
@@ -136,7 +137,8 @@ async def stopped_while_it_thinks(settings: Settings, engine: ScriptedEngine, mo
             await asyncio.sleep(0.01)
         os.kill(os.getpid(), signal.SIGTERM)
         await serving
-    return store
+    store.close()
+    return Store(open_database(url, keys_of(settings)))
 
 
 async def test_a_stop_in_the_middle_of_a_reply_leaves_it_for_the_next_start_and_logs_no_trace(

@@ -48,7 +48,7 @@ class Here:
         """Wait until every message was heard, and has its answer or none."""
         seen = self.bot.chat.inbox._seen
         await self.until(lambda: all(message in seen for _, message in self.asked))
-        await self.bot.settled(60)
+        await self.bot.drain.settled(60)
 
     def counted(self) -> tuple[int, int]:
         """How many messages have no answer, and how many answers are one too many."""

@@ -25,7 +25,7 @@ def executed(there: FakeDiscord, webhook: str, said: dict[str, Any], me: dict[st
     author = {"id": webhook, "username": said["username"], "discriminator": "0000", "bot": True}
     more = {"webhook_id": webhook, "application_id": me["id"], "components": said.get("components", [])}
     message = there._message(channel, said["content"], author, more)
-    there._tell("MESSAGE_CREATE", message)
+    there.gateway.tell("MESSAGE_CREATE", message)
     return message
 
 

@@ -5,6 +5,7 @@ Everything of ours is what `run` uses: client, commands, chat, store and model. 
 
 import asyncio
 import logging
+import sys
 import socket
 import time
 import webbrowser
@@ -75,7 +76,8 @@ def run_demo(settings: Settings, *, port: int, browser: bool) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     started = time.perf_counter()
     _check_port(port)
-    typer.echo("Starting. The model is loaded, which takes half a minute; the first time a little longer.")
+    if sys.stdout.isatty():  # whoever reads the address with a program wants it first
+        typer.echo("Starting. The model is loaded, which takes half a minute; the first time a little longer.")
     with only_one_in(settings.data_dir):
         asyncio.run(_demo(settings, port=port, browser=browser, started=started))
 

@@ -129,7 +129,7 @@ def test_a_signal_during_the_conversion_ends_it_soon_and_leaves_nothing_half(
     process.send_signal(how)
     out, errors = process.communicate(timeout=20)
     assert process.returncode in ({130} if how is signal.SIGINT else {0, -signal.SIGTERM})
-    assert (b"\n" in out.rstrip(), b"Traceback" in errors) == (False, False)  # the demo says that it starts
+    assert (out, b"Traceback" in errors) == (b"", False)
     assert not list(tmp_path.glob("models/smollm2-*"))
 
 

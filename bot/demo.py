@@ -5,8 +5,8 @@ Everything of ours is what `run` uses: client, commands, chat, store and model. 
 
 import asyncio
 import logging
-import sys
 import socket
+import sys
 import time
 import webbrowser
 from collections.abc import AsyncIterator, Awaitable, Callable

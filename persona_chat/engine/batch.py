@@ -22,7 +22,7 @@ CHUNK_ALONE = 128
 
 _WORTH = 16  # a shorter common beginning is read again sooner than found and copied
 
-HOLES = 64_000_000
+HOLES = 32_000_000
 """Bytes of caches that were let go of, until their memory is given back. Each is of another size, so that new ones do
 not fit into the holes of old ones: over 4,000 of them 128 MB of caches came to take 460 MB."""
 

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import resource
 import signal
 import sys
 import threading
@@ -12,14 +11,13 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-import aiohttp
-import discord
 import typer
 
 from bot.client import PersonaBot, invite_url
 from bot.health import Health, watched
 from bot.identifies import Identifies
 from bot.log import not_awaited, start_log
+from bot.login import NO_TOKEN, connect, connector, login
 from bot.metrics import Measured, Metrics
 from bot.pace import Pace
 from bot.shards import ShardedBot, in_step
@@ -29,12 +27,8 @@ from persona_chat.engine.choice import engine_for
 from persona_chat.engine.local import LocalEngine
 from persona_chat.engine.reply import ReplyEngine, Wait, plainly
 from persona_chat.errors import (
-    DiscordUnreachable,
     EngineLost,
-    GatewayRefused,
-    IntentMissing,
     TokenMissing,
-    TokenRejected,
 )
 from persona_chat.feedback import Feedback
 from persona_chat.instance import only_one_in
@@ -59,36 +53,6 @@ GRACE_S = 3.0
 
 STOP_S = 9.0
 """A stop that takes longer is cut short: who supervises the bot kills it after ten seconds."""
-
-MOST_CONNECTIONS = 50
-"""Discord takes fifty requests a second from a bot, so more than these at once would only wait there."""
-
-PORTAL = "https://discord.com/developers/applications"
-
-NO_TOKEN = (
-    "There is no Discord token. Put DISCORD_TOKEN=… into a file `.env` here, or into the environment. "
-    f"You get one at {PORTAL} (your application, Bot, Reset Token)."
-)
-BAD_TOKEN = f"Discord does not accept the token. Copy it again, or make a new one at {PORTAL} (Bot, Reset Token)."
-NO_INTENT = (
-    "The application may not read messages: at "
-    f"{PORTAL} open Bot and turn on Message Content Intent, or set PERSONA_CHAT_MESSAGE_CONTENT=false "
-    "to answer only mentions, replies and direct messages."
-)
-REFUSED = (
-    "Discord did not let the bot start (HTTP {status}, code {code}). If it is 5xx or 429, wait and start again; "
-    f"else look at the application at {PORTAL}."
-)
-SHARDS = "Look at PERSONA_CHAT_SHARD_COUNT and PERSONA_CHAT_SHARD_IDS."
-REFUSED_FOR_GOOD = {
-    4010: f"Discord does not know this shard. {SHARDS}",
-    4011: f"The bot is in too many servers for one connection. {SHARDS}",
-    4012: "Discord does not speak this version of its protocol any more. Install a newer version of persona chat.",
-    4013: "Discord does not know an intent that the bot asks for. Install a newer version of persona chat.",
-}
-"""What the gateway's close codes mean that end a bot for good, besides those of the token and of intents."""
-
-NO_DISCORD = "Discord cannot be reached. Check the connection of this machine and start again."
 
 
 def run_bot(settings: Settings) -> None:
@@ -140,7 +104,7 @@ async def _serve(settings: Settings, token: str, stopping: Callable[[], None]) -
             connector=connector(),
         )
         async with bot, _ended_in_order(bot, engine), seen(bot, core.store, engine, metrics, settings):
-            await _login(bot, token)
+            await login(bot, token)
             await start_engine(engine, engine.inner)
             async with (
                 ended_without_model(engine.inner),
@@ -153,7 +117,7 @@ async def _serve(settings: Settings, token: str, stopping: Callable[[], None]) -
             ):
                 _say_ready(bot)
                 await identifies.wait()
-                await _connect(bot)
+                await connect(bot)
 
 
 @dataclass(frozen=True)
@@ -218,15 +182,6 @@ def bot_on(core: Core, settings: Settings, *, webhooks: bool, wait: Wait = plain
         wait=wait,
         **options,
     )
-
-
-def connector() -> aiohttp.TCPConnector:
-    """What Discord is reached by. Left alone, discord.py opens a connection for every request of a moment.
-
-    The limit is for each host: the gateway has one of its own, and waits for none of the others.
-    """
-    may_open, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return aiohttp.TCPConnector(limit=0, limit_per_host=max(1, min(MOST_CONNECTIONS, may_open // 4)))
 
 
 @asynccontextmanager
@@ -326,22 +281,6 @@ async def _ended_in_order(bot: PersonaBot, engine: ReplyEngine) -> AsyncIterator
         await engine.close()
 
 
-async def _login(bot: PersonaBot, token: str) -> None:
-    """Log in and see that the application has what the settings ask for: quick, so before the model is loaded."""
-    try:
-        await bot.login(token)
-    except discord.LoginFailure:
-        raise TokenRejected(BAD_TOKEN) from None
-    except discord.HTTPException as error:
-        raise DiscordUnreachable(REFUSED.format(status=error.status, code=error.code)) from None
-    except (aiohttp.ClientError, OSError, TimeoutError) as error:
-        raise DiscordUnreachable(f"{NO_DISCORD} ({type(error).__name__})") from None
-    flags = bot.application_flags
-    allowed = flags.gateway_message_content or flags.gateway_message_content_limited
-    if bot.intents.message_content and not allowed:
-        raise IntentMissing(NO_INTENT)
-
-
 async def start_engine(engine: ReplyEngine, model: ReplyEngine | None = None) -> None:
     """Load the model, with a bar where somebody looks. `model` is the engine inside of one that only counts."""
     with loading("Loading the model") as progress:
@@ -358,40 +297,6 @@ def _say_ready(bot: PersonaBot) -> None:
     if not bot.intents.message_content:
         typer.echo("Without the Message Content intent I answer mentions, replies and direct messages.")
     typer.echo("Ready. Ctrl-C stops.")
-
-
-async def _connect(bot: PersonaBot) -> None:
-    try:
-        await _connected(bot)
-    except discord.PrivilegedIntentsRequired:
-        raise IntentMissing(NO_INTENT) from None
-    except discord.ConnectionClosed as error:
-        if error.code == 4004:
-            raise TokenRejected(BAD_TOKEN) from None
-        closed = f"Discord closed the connection for good (code {error.code})."
-        if error.code in REFUSED_FOR_GOOD:
-            raise GatewayRefused(f"{closed} {REFUSED_FOR_GOOD[error.code]}") from None
-        raise DiscordUnreachable(closed) from None
-    except AttributeError:
-        if bot.ws is not None:
-            raise
-        # The very first connection failed: https://github.com/Rapptz/discord.py/issues/10520
-        raise DiscordUnreachable(NO_DISCORD) from None
-
-
-async def _connected(bot: PersonaBot) -> None:
-    """Stay connected until the end, or until Discord does not accept the token any more. Raises TokenRejected then."""
-    connecting = asyncio.create_task(bot.connect())
-    rejected = asyncio.create_task(bot.outgoing.rejected.wait())
-    try:
-        await asyncio.wait((connecting, rejected), return_when=asyncio.FIRST_COMPLETED)
-        if rejected.done():
-            raise TokenRejected(BAD_TOKEN)
-        await connecting
-    finally:
-        connecting.cancel()
-        rejected.cancel()
-        await asyncio.wait((connecting, rejected))
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ from persona_chat.errors import Filtered, GaveUp, PersonaChatError, Stopped
 from persona_chat.guests import called
 from persona_chat.heard import Heard
 from persona_chat.inbox import Inbox
-from persona_chat.keeping import kept
+from persona_chat.keeping import Keeping
 from persona_chat.language import N_, _
 from persona_chat.listening import Listening
 from persona_chat.memory import Memory
@@ -51,6 +51,7 @@ class Chat:
         self.cast = Cast(store, engine)
         self.listening = Listening(store, self.cast)
         self.inbox = Inbox(store)
+        self._kept = Keeping(store).kept
         self.memory = Memory(store.memories, on=settings.memory)
         self.moderation = Moderation(store)
         self.asking = Asking(store, self.cast, self.memory, settings)
@@ -129,7 +130,7 @@ class Chat:
 
     async def mark_sent(self, message_id: int, part: int, sent_id: int) -> None:
         """Note that a part (from 0) of a reply went out as that message of Discord's."""
-        await kept(self._store.mark_sent, message_id, part, sent_id)
+        await self._kept(self._store.mark_sent, message_id, part, sent_id)
 
     def stop(self, message_id: int, *, keep: bool) -> bool:
         """End the reply to a message within one step; whether there was one to end.
@@ -191,7 +192,7 @@ class Chat:
         """Answer the last message of a burst, in its channel's turn."""
         parts = tuple(burst.parts)
         heard = together(parts)  # what is taken back from here on is deleted in the store
-        if not await kept(self._store.claim, heard, parts):
+        if not await self._kept(self._store.claim, heard, parts):
             return
         await self._answer_claimed(
             burst, heard, begun, follow, thinking=thinking, deliver=deliver, several=len(parts) > 1
@@ -221,10 +222,10 @@ class Chat:
                 raise Stopped
             self._bursts.close(burst)
         except PersonaChatError as error:
-            await kept(self._store.refuse, heard.message_id, type(error).__name__)
+            await self._kept(self._store.refuse, heard.message_id, type(error).__name__)
             raise
         save, made = self._store.save_reply, how(request, reply)
-        await kept(save, heard.message_id, seated.revision_id, reply.text, reply.adapter, made)
+        await self._kept(save, heard.message_id, seated.revision_id, reply.text, reply.adapter, made)
         part = 0
         if not begun.taken_back:
             async for sent_id in deliver(seated.persona, reply.text):

@@ -1,13 +1,15 @@
-"""What must be written, once the database can be written again. Knows no table."""
+"""What must be written: of many callers at once, and once the database can be written again. Knows no table."""
 
 import asyncio
 import logging
 import time
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
 
 from persona_chat.inbox import TOO_OLD
 from persona_chat.store.database import AWAY
+from persona_chat.store.store import Outcome, Store
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -18,19 +20,62 @@ PAUSE_S = 1.0
 """Between two tries; each of them waits for the lock of SQLite besides."""
 
 
-async def kept(verb: Callable[P, T], *given: P.args, **more: P.kwargs) -> T:
-    """Run a verb of the store in a thread; while the database is locked, full or gone, again and again.
+class Keeping:
+    """Runs verbs of the store in a thread. What comes while others are kept is kept together after them.
 
-    Raises what the database does when that took longer than anybody waits for an answer.
+    Alone a verb is one transaction; beside fifty others it is a fiftieth of one, and of a thread's work.
     """
-    since, said = time.monotonic(), False
-    while True:
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._waiting: list[tuple[Callable[[], Any], asyncio.Future[Any]]] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def kept(self, verb: Callable[P, T], *given: P.args, **more: P.kwargs) -> T:
+        """Run a verb of the store; while the database is locked, full or gone, again and again.
+
+        Raises what the verb does, and what the database does when that took longer than anybody waits for an answer.
+        """
+        since, said = time.monotonic(), False
+        while True:
+            try:
+                return await self._once(partial(verb, *given, **more))
+            except AWAY as error:
+                if time.monotonic() - since > TOO_OLD.total_seconds():
+                    raise
+                if not said:
+                    log.warning("the database takes nothing, which is tried again: %s", type(error).__name__)
+                said = True
+            await asyncio.sleep(PAUSE_S)
+
+    async def _once(self, verb: Callable[[], T]) -> T:
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._waiting.append((verb, done))
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._keep_waiting())
+        return await done
+
+    async def _keep_waiting(self) -> None:
+        batch: list[tuple[Callable[[], Any], asyncio.Future[Any]]] = []
         try:
-            return await asyncio.to_thread(verb, *given, **more)
-        except AWAY as error:
-            if time.monotonic() - since > TOO_OLD.total_seconds():
-                raise
-            if not said:
-                log.warning("the database takes nothing, which is tried again: %s", type(error).__name__)
-            said = True
-        await asyncio.sleep(PAUSE_S)
+            while self._waiting:
+                batch, self._waiting = self._waiting, []
+                try:
+                    outcomes = await asyncio.to_thread(self._store.together, [verb for verb, _done in batch])
+                except Exception as error:  # there is no thread any more
+                    outcomes = [Outcome(error=error)] * len(batch)
+                for (_verb, done), outcome in zip(batch, outcomes, strict=True):
+                    _end(done, outcome)
+        finally:  # where the event loop ends nobody waits for ever
+            for _verb, done in (*batch, *self._waiting):
+                done.cancel()
+            self._waiting = []
+
+
+def _end(done: asyncio.Future[Any], outcome: Outcome) -> None:
+    if done.done():  # its caller was cancelled
+        return
+    if outcome.error is not None:
+        done.set_exception(outcome.error)
+    else:
+        done.set_result(outcome.value)

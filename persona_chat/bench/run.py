@@ -97,6 +97,9 @@ def measure(plan: Plan, settings: Settings, adapter: Path | None, told: Callable
             engine: stack.enter_context(_worker(engine, settings, adapter, max(plan.history)))
             for engine in plan.engines
         }
+        # They begin side by side. Ours, which hardly ever fails, is asked last whether it did.
+        for engine in reversed(plan.engines):
+            workers[engine].heard()
         for engine, worker in workers.items():
             told(f"{engine}: warming up", 0)
             worker.ask([next(fresh)], 0, plan.tokens, warm=False)
@@ -156,8 +159,6 @@ def _worker(engine: str, settings: Settings, adapter: Path | None, longest: int)
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as process:
         try:
-            worker = _Worker(engine, process)
-            worker.heard()
-            yield worker
+            yield _Worker(engine, process)
         finally:
             process.kill()

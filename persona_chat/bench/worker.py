@@ -69,13 +69,13 @@ def engine_of(name: str, settings: Settings, adapter: Path | None) -> Answers:
 
 async def work(name: str, settings: Settings, adapter: Path | None) -> None:
     """Answer rounds until standard input ends."""
+    engine = engine_of(name, settings, adapter)
     tokens = Tokens(base.load_tokenizer(base.choose(settings), settings.data_dir))
     form = tokens.count(template.render(NOBODY, ()))
 
     def measure(turns: Dialogue) -> int:
         return tokens.count(template.render(NOBODY, turns)) - form
 
-    engine = engine_of(name, settings, adapter)
     try:
         await engine.start()
         _say({"ready": True})

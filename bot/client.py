@@ -13,37 +13,28 @@ import discord
 from discord import app_commands
 
 from bot import text
-from bot.adapters import AdapterCommands
 from bot.admins import Admins, NotAdmin
 from bot.admission import Tree, admits
 from bot.announcer import Announcer, CancelButton
 from bot.answered import Answered
 from bot.answering import WENT_WRONG, Answering
-from bot.conversation import ChatCommands
+from bot.commands import commands
 from bot.discord_clock import DiscordClock
 from bot.draft import StopButton
 from bot.drain import Drain
 from bot.faces import Faces
-from bot.feedback import FeedbackCommands
-from bot.help import help_command
 from bot.identifies import Identifies
 from bot.listener import Listener
 from bot.log_channel import LogChannel
 from bot.meanwhile import Meanwhile
-from bot.moderation import ModerationCommands
 from bot.outgoing import Outgoing
 from bot.pace import Pace
 from bot.persona_list import RestoreButton
-from bot.personas import PersonaCommands
 from bot.places import parent_of
-from bot.privacy import PrivacyCommands, notice
 from bot.reactions import Reactions
-from bot.reply_menus import reply_menus
 from bot.reply_view import ReplyButton
-from bot.reports import DoneButton, Reporting, report_command, report_menu
-from bot.retraining import RetrainCommands
+from bot.reports import DoneButton, Reporting
 from bot.speaking import Languages, Names
-from bot.status import status_command
 from bot.telling import line_of, tell
 from persona_chat.chat import Chat
 from persona_chat.engine.reply import Wait, plainly
@@ -68,8 +59,6 @@ PERMISSIONS = NEEDED | discord.Permissions(manage_webhooks=True)
 
 LONGEST_WAIT_S = 40.0
 """discord.py gives up on a connection that takes a minute to begin its session."""
-
-ONLY_ADDRESSED = N_("I can only read messages here that mention me or reply to me.")
 
 
 def intents(*, message_content: bool) -> discord.Intents:
@@ -149,20 +138,9 @@ class PersonaBot(discord.Client):
         self.drain = Drain()
         self.languages = Languages()
         self.tree = Tree(self)
-        notes = (None if message_content else ONLY_ADDRESSED, lambda: notice(privacy.days))
-        self.tree.add_command(PersonaCommands(chat, self.faces, *notes))
-        self.tree.add_command(PrivacyCommands(privacy))
-        self.tree.add_command(ChatCommands(chat, rework))
-        self.tree.add_command(ModerationCommands(chat.moderation, self.log_channel, self.reporting))
-        self.tree.add_command(report_command())
-        for menu in (*reply_menus(self.answered), report_menu()):
-            self.tree.add_command(menu)
         wanted = PERMISSIONS if webhooks else NEEDED
-        self.tree.add_command(status_command(chat, retraining.registry, wanted=wanted, message_content=message_content))
-        self.tree.add_command(help_command(self.tree, self.admins))
-        self.tree.add_command(RetrainCommands(retraining, self.announcer, self.admins))
-        self.tree.add_command(FeedbackCommands(feedback, self.admins))
-        self.tree.add_command(AdapterCommands(retraining.registry, retraining.swap, self.admins))
+        for command in commands(self, rework, wanted=wanted, message_content=message_content):
+            self.tree.add_command(command)
         self.tree.error(self.command_failed)
 
     @property

@@ -76,7 +76,7 @@ class Asking:
 def how(request: ReplyRequest, reply: Reply) -> dict[str, Any]:
     """What a reply was made with, as it is kept beside it."""
     return {
-        **{name: value for name, value in asdict(request.sampling).items() if name != "whole"},
+        **{name: value for name, value in asdict(request.sampling).items() if name not in ("whole", "slots")},
         "turns": reply.turns,
         "remembered": len(request.dialogue),
         "prompt_tokens": reply.prompt_tokens,

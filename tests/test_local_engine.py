@@ -37,10 +37,11 @@ model = pytest.mark.model
 
 
 @contextlib.contextmanager
-def forced(engine: LocalEngine, text: str, *, then_end: bool = False) -> Iterator[list[int]]:
-    """Make the model write this text, then what it likes or the end; gives a list with one item a token."""
+def forced(engine: LocalEngine, text: str, *, then_end: int = 0) -> Iterator[list[int]]:
+    """Make the model write this text, then what it likes, or the end, so often; gives a list with one item a token."""
     ids = engine._tokenizer().tokenizer.encode(text, add_special_tokens=False)
-    ids += sorted(engine._writer.loaded.batch._eos_ids)[:1] * then_end
+    if then_end:
+        ids = [*ids, min(engine._writer.loaded.batch._eos_ids)] * then_end
     decoder, calls = engine._writer.loaded.decoder, []
     before = decoder.head
 
@@ -118,7 +119,7 @@ async def test_a_reply_ends_with_its_line_or_its_speaker(model_engine, written, 
 
 @model
 async def test_a_reply_ends_at_the_end_of_sequence_token(model_engine):
-    with forced(model_engine, " Tea.", then_end=True) as calls:
+    with forced(model_engine, " Tea.", then_end=1) as calls:
         reply = await model_engine.reply(ASK)
     assert (reply.text, reply.finish, len(calls)) == ("Tea.", Finish.STOP, 3)
 
@@ -161,10 +162,14 @@ async def test_an_empty_reply_is_tried_once_more_and_then_given_up(model_engine)
 
 @model
 async def test_a_slot_that_was_never_filled_is_drawn_again(model_engine):
-    with forced(model_engine, " Hello, (name)!", then_end=True):
+    with forced(model_engine, " Hello, (name)!", then_end=1):
         reply = await model_engine.reply(ASK)
     assert reply.text
     assert "(name)" not in reply.text
+    with forced(model_engine, " Hello, (name)!", then_end=2):
+        reply = await model_engine.reply(ASK)
+    assert reply.text.startswith("Hello,")
+    assert "(" not in reply.text
 
 
 @model

@@ -17,9 +17,17 @@ _PLACEHOLDER = re.compile(
 )
 
 
+_BRACKETS = frozenset("([{<")
+
+
 def has_placeholder(text: str) -> bool:
     """Whether a slot is in it that was never filled."""
     return _PLACEHOLDER.search(text) is not None
+
+
+def begins_slot(token: str) -> bool:
+    """Whether a slot may begin in a token's text."""
+    return not _BRACKETS.isdisjoint(token)
 
 
 def worth_another_try(text: str) -> bool:
@@ -29,7 +37,7 @@ def worth_another_try(text: str) -> bool:
 
 def another(sampling: Sampling) -> Sampling:
     """Return how to draw the second time."""
-    return replace(sampling, temperature=sampling.temperature or WARM, seed=_another_seed(sampling))
+    return replace(sampling, temperature=sampling.temperature or WARM, seed=_another_seed(sampling), slots=False)
 
 
 def _another_seed(sampling: Sampling) -> int:

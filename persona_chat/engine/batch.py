@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import torch
 
+from persona_chat.engine.again import begins_slot
 from persona_chat.engine.draw import draw
 from persona_chat.engine.head import Candidates
 from persona_chat.engine.kept import Cache, Kept, common_start
@@ -15,10 +16,10 @@ from persona_chat.engine.reply import Finish
 from persona_chat.engine.row import Row
 from persona_chat.errors import EngineFailed, trace
 
-# A chunk of a prompt is read between two tokens of the rows that are being written; alone, more of it at a time is
-# faster. Sums over more than 128 rows are added up in another order on some CPUs.
-CHUNK_BESIDE = 64
-CHUNK_ALONE = 128
+# A chunk of a prompt is read between two tokens of the rows that are being written. Half as much at a time would let
+# those wait half as long for each token, and reading eight long prompts take a third longer: a token of each reply is
+# written twice as often. Sums over more than 128 rows are added up in another order on some CPUs.
+CHUNK = 128
 
 _WORTH = 16  # a shorter common beginning is read again sooner than found and copied
 
@@ -144,7 +145,7 @@ class Batch:
     def _read_chunk(self, row: Row) -> Candidates | None:
         if not row.read:
             self._begin(row)
-        chunk = row.prompt[row.read : row.read + (CHUNK_BESIDE if self._writing else CHUNK_ALONE)]
+        chunk = row.prompt[row.read : row.read + CHUNK]
         hidden = self._decoder.read(row.slot, chunk, row.read)
         candidates = self._decoder.head(hidden, self._closed) if len(chunk) == row.unread else None
         row.read += len(chunk)
@@ -201,6 +202,8 @@ class Batch:
     def _next(self, row: Row, ids: Sequence[int], logits: Sequence[float]) -> None:
         """Draw the row's next token, and see whether it ends there."""
         row.first_token_at = row.first_token_at or time.perf_counter()
+        if not row.sampling.slots:
+            ids, logits = self._without_slots(ids, logits)
         token = draw(ids, logits, row.written, row.sampling, row.rng)
         row.written.append(token)
         row.text = self._decode(row.written)
@@ -210,6 +213,10 @@ class Batch:
             row.finish = Finish.LENGTH
         elif row.grown is not None:
             row.grown(row.text)
+
+    def _without_slots(self, ids: Sequence[int], logits: Sequence[float]) -> tuple[Sequence[int], Sequence[float]]:
+        kept = [(one, logit) for one, logit in zip(ids, logits, strict=True) if not begins_slot(self._decode([one]))]
+        return tuple(zip(*kept, strict=True)) if kept else (ids, logits)  # type: ignore[return-value]
 
     def _leave(self) -> list[Row]:
         """Take the rows that are over out, keep what was read of their prompts, and close the gaps."""

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from persona_chat.engine.head import Candidates, Head
+from persona_chat.engine.memory import trim
 from persona_chat.engine.products import Lora, Product, side_by_side
 
 # Attention reads so many cached tokens at a time at most: longer sums are added up in another order, and a row's
@@ -214,6 +215,7 @@ class Decoder:
             self._cos, self._sin = cos[0, :, None], sin[0, :, None].clone()
             # A vector is turned by adding its halves exchanged, the second of them negative.
             self._sin[..., : self._size // 2] *= -1
+        trim()  # what was there before was in pieces, between which nothing else fits
 
 
 def is_llama(model: Any) -> bool:

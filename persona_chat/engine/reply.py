@@ -15,7 +15,8 @@ class Sampling:
     """How the next words are drawn. `temperature` 0 takes the likeliest token every time (greedy).
 
     At most the 64 likeliest are drawn from. `min_p` leaves out what is less likely than that share of the likeliest.
-    `whole`: write `max_new_tokens` whatever comes, to measure with.
+    `whole`: write `max_new_tokens` whatever comes, to measure with. Without `slots` no bracket is drawn, so that none
+    begins, such as "(name)".
     """
 
     max_new_tokens: int = 80
@@ -26,6 +27,7 @@ class Sampling:
     min_p: float = 0.0
     seed: int | None = None
     whole: bool = False
+    slots: bool = True
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ TORTURE_REPORT = .cache/torture.jsonl
 torture: $(VENV)/test.made
 	@mkdir -p .cache && rm -f $(TORTURE_REPORT)
 	PERSONA_CHAT_TORTURE=1 PERSONA_CHAT_TORTURE_REPORT=$(CURDIR)/$(TORTURE_REPORT) $(BIN)/python -m pytest \
-		-n 2 --dist loadfile --no-loadscope-reorder $(ARGS) $(SOAK) \
+		-n 2 --dist loadfile --no-loadscope-reorder --timeout 1800 $(ARGS) $(SOAK) \
 		$$(grep -l 'from tests.torture import' tests/test_*.py | grep -v $(SOAK))
 	$(BIN)/python -m tests.torture_report $(TORTURE_REPORT) docs/reliability.md
 

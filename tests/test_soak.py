@@ -118,10 +118,12 @@ class Soak:
         return linear_regression(times, sizes).slope * 60
 
     async def _break(self, seconds: float, faults: Sequence[Fault]) -> None:
-        ends = time.monotonic() + seconds
+        ends, waiting = time.monotonic() + seconds, list[Fault]()
         while (left := ends - time.monotonic()) > FAULT_EVERY_S / 2:
             await asyncio.sleep(min(left, self._random.uniform(0.5, 1.5) * FAULT_EVERY_S))
-            fault = self._random.choice(faults)
+            if not waiting:  # each before one comes again: by chance alone a kind stayed away for twenty minutes
+                waiting = self._random.sample(faults, len(faults))
+            fault = waiting.pop()
             await fault.happen(self._around)
             self.happened[fault.name] += 1
 

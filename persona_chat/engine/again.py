@@ -11,7 +11,7 @@ WARM = 0.7
 
 # "[your city]", "{name}", "(name)", "(user's name)", "User 1": in the data that people train on there are such.
 _PLACEHOLDER = re.compile(
-    r"[\[<{][^\]>}]*\b(?:name|user|city|place|insert|your)\b[^\]>}]*[\]>}]"
+    r"[\[<{][^\[\]<>{}]*\b(?:name|user|city|place|insert|your)\b[^\[\]<>{}]*[\]>}]"
     r"|\((?:[\w']+ ){0,3}(?:user)?name\)|\b(?:user|participant|speaker)[ _]\d",
     re.IGNORECASE,
 )

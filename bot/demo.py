@@ -41,6 +41,7 @@ REFRESH_S = 0.2
 SHORT_S = 0.05
 
 EARLIER_TURNS = 6
+RETRAIN_EVAL_ROWS = 20
 
 WELCOME = """**{name}** is talking here. Say something, and it answers; `🔁` under an answer gives another one.
 Others are waiting: {others}. `/persona set` with a name lets one of them talk, `/persona create` makes a new one, \
@@ -84,7 +85,9 @@ def run_demo(settings: Settings, *, port: int, browser: bool) -> None:
 
 async def _demo(settings: Settings, *, port: int, browser: bool, started: float) -> None:
     # The offline Discord has a clock of its own, which stands while nobody does anything: a wait for more never ended.
-    settings = settings.model_copy(update={"burst_s": 0.0})
+    # And who tries /retrain waits for it: comparing on fewer rows takes less than learning.
+    rows = min(settings.retrain_eval_rows, RETRAIN_EVAL_ROWS)
+    settings = settings.model_copy(update={"burst_s": 0.0, "retrain_eval_rows": rows})
     url = default_url(settings.data_dir, DEMO_DATABASE)
     await asyncio.to_thread(upgrade, url)
     waits = Waits()

@@ -57,10 +57,10 @@ class LivingBot:
     def rss_mb(self) -> float:
         return float(self.process.memory_info().rss) / 1e6
 
-    async def start(self) -> None:
+    async def start(self, *options: str) -> None:
         with self.log.open("a") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *self._command, cwd=PROJECT, stdout=log, stderr=log, env={**os.environ, **self._environment}
+                *self._command, *options, cwd=PROJECT, stdout=log, stderr=log, env={**os.environ, **self._environment}
             )
 
     def tell(self, number: signal.Signals) -> None:

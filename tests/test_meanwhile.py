@@ -2,10 +2,11 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
-from sqlalchemy import select, update
+from discord.utils import time_snowflake
+from sqlalchemy import select
 
 from bot.client import PersonaBot
 from bot.draft import GOES_ON
@@ -155,11 +156,8 @@ async def test_a_message_that_brings_the_bot_down_does_so_a_few_times_only(store
 
 async def test_what_is_too_old_is_let_go_of(store: Store, settings: Settings) -> None:
     async with went_down(store, settings) as away:
-        asked = away.said("How are you?")
+        asked = time_snowflake(away.here.env.now() - timedelta(minutes=11))
         assert store.claim(away.heard(asked, "How are you?"))
-        with store._writing() as connection:
-            old = datetime.now(UTC) - timedelta(minutes=11)
-            connection.execute(update(Messages).where(Messages.message_id == asked).values(claimed_at=old))
         await away.back()
         assert len(away.replies()) == 1
         assert away.state(asked) == ("refused", EXPIRED, "")
@@ -248,9 +246,9 @@ async def test_what_fails_while_it_is_looked_is_looked_at_the_next_time(
     monkeypatch.setattr(store.inbox, "left", left)
     inbox.try_again(1)
     with pytest.raises(OSError):  # noqa: PT011
-        await inbox.open_again()
-    await inbox.open_again()
-    await inbox.open_again()
+        await inbox.open_again(0)
+    await inbox.open_again(0)
+    await inbox.open_again(0)
     assert [sorted(ids) for ids in asked] == [[1], [1, 2], [2]]  # type: ignore[call-overload]
 
 

@@ -1,11 +1,12 @@
 """`persona-chat run` as a process of its own, on a Discord of loopback and with a scripted engine.
 
     python -m tests.fakediscord.bot_process PORT DATA_DIR [--without PROTECTION] [--finish-s SECONDS] [--hangs]
-                                            [--note FILE] [--shifting-clock]
+                                            [--delay-s SECONDS] [--note FILE]
+                                            [--shifting-clock] [--ahead-s SECONDS]
 
 With `--without` one of the protections is switched off, to see that the tests would notice. With `--finish-s` a stop
 waits for other seconds, and with `--hangs` it never ends by itself. With `--note` the engine writes down how the
-process does, and with `--shifting-clock` its time jumps by an hour at a signal.
+process does, and with `--shifting-clock` its time jumps by an hour at a signal, and is ahead by `--ahead-s` at first.
 """
 
 import argparse
@@ -87,17 +88,19 @@ def main() -> None:
     parser.add_argument("--without", choices=PROTECTIONS + ENDINGS)
     parser.add_argument("--finish-s", type=float, default=drain.FINISH_S)
     parser.add_argument("--hangs", action="store_true")
+    parser.add_argument("--delay-s", type=float, default=DELAY_S, help="what a reply takes to write")
     parser.add_argument("--note", type=Path)
     parser.add_argument("--shifting-clock", action="store_true")
+    parser.add_argument("--ahead-s", type=float, default=0.0)
     options = parser.parse_args()
     discord.http.Route.BASE = f"http://127.0.0.1:{options.port}/api/v10"
     discord.gateway.DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(f"ws://127.0.0.1:{options.port}/")
     os.environ |= {"DISCORD_TOKEN": "token", "PERSONA_CHAT_BASE": "embedded", "PERSONA_CHAT_WEBHOOKS": "false"}
     for name in ("BURST_S", "PERSON_PER_MINUTE", "CHANNEL_PER_MINUTE"):
         os.environ.setdefault(f"PERSONA_CHAT_{name}", "0")
-    engine = ScriptedEngine(_reply, delay_s=DELAY_S)
+    engine = ScriptedEngine(_reply, delay_s=options.delay_s)
     if options.note is not None:
-        engine = NotingEngine(_reply, options.note, delay_s=DELAY_S)
+        engine = NotingEngine(_reply, options.note, delay_s=options.delay_s)
     setattr(run, "engine_for", lambda _settings, **_more: engine)  # noqa: B010  mypy knows no such name there
     drain.FINISH_S = options.finish_s
     identifies.AT_ONCE = 10_000  # how often a bot is started anew has a test of its own
@@ -107,7 +110,7 @@ def main() -> None:
     if options.without is not None:
         _without(options.without)
     if options.shifting_clock:
-        shifting_clock.install()
+        shifting_clock.install(options.ahead_s)
     sys.argv = [sys.argv[0]]
     command = typer.Typer(pretty_exceptions_enable=False)
     command.command()(lambda: run.run_bot(load_settings(data_dir=options.data_dir)))

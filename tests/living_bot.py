@@ -6,8 +6,8 @@ import os
 import signal
 import sqlite3
 import sys
-from collections.abc import Callable, Iterable
-from contextlib import closing, suppress
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,10 @@ import psutil
 
 from persona_chat.persona import Persona
 from persona_chat.place import Scope, Spot
-from persona_chat.store.database import DATABASE, open_database
+from persona_chat.store.database import DATABASE, default_url, open_database
 from persona_chat.store.schema import upgrade
 from persona_chat.store.store import Store
-from tests.fakediscord.server import FakeDiscord
+from tests.fakediscord.server import FakeDiscord, listening
 
 PROJECT = Path(__file__).parents[1]
 
@@ -139,3 +139,20 @@ def ledger(data_dir: Path) -> dict[str, int]:
         assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert database.execute("PRAGMA foreign_key_check").fetchall() == []
         return dict(database.execute("SELECT coalesce(reason, state), count(*) FROM messages GROUP BY 1"))
+
+
+@asynccontextmanager
+async def living(data_dir: Path, discord: FakeDiscord, *options: str, **how: Any) -> AsyncIterator[LivingBot]:
+    """The bot as a process inside the block, connected, with a persona in every channel; it is stopped at the end."""
+    seat_everywhere(default_url(data_dir), discord)
+    async with listening(discord) as port:
+        bot = LivingBot(port, data_dir, **how)
+        await bot.start(*options)
+        try:
+            await until(discord, lambda: discord.gateway.connected)
+            yield bot
+            await bot.stop()
+        except BaseException:
+            await bot.kill()
+            raise
+    assert not discord.unknown, discord.unknown

@@ -2,39 +2,19 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from persona_chat.inbox import EXPIRED
-from persona_chat.store.database import default_url
 from tests.fakediscord.gateway import Fault
-from tests.fakediscord.server import FakeDiscord, listening
-from tests.living_bot import LivingBot, counted, ledger, seat_everywhere, until
+from tests.fakediscord.server import FakeDiscord
+from tests.living_bot import counted, ledger, living, until
 from tests.torture import count, record
 
 FIRST_PERSON = 200
 AHEAD, BACK = signal.SIGUSR1, signal.SIGUSR2
 WAYS = ((AHEAD, BACK), (BACK, AHEAD))
-
-
-@asynccontextmanager
-async def living(data_dir: Path, discord: FakeDiscord, *options: str, **how: Any) -> AsyncIterator[LivingBot]:
-    seat_everywhere(default_url(data_dir), discord)
-    async with listening(discord) as port:
-        bot = LivingBot(port, data_dir, **how)
-        await bot.start(*options)
-        try:
-            await until(discord, lambda: discord.gateway.connected)
-            yield bot
-            await bot.stop()
-        except BaseException:
-            await bot.kill()
-            raise
-    assert not discord.unknown, discord.unknown
 
 
 @pytest.mark.timeout(300)

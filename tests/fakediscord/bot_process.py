@@ -2,11 +2,12 @@
 
     python -m tests.fakediscord.bot_process PORT DATA_DIR [--without PROTECTION] [--finish-s SECONDS] [--hangs]
                                             [--delay-s SECONDS] [--note FILE]
-                                            [--shifting-clock] [--ahead-s SECONDS]
+                                            [--shifting-clock] [--ahead-s SECONDS] [--filling]
 
 With `--without` one of the protections is switched off, to see that the tests would notice. With `--finish-s` a stop
 waits for other seconds, and with `--hangs` it never ends by itself. With `--note` the engine writes down how the
 process does, and with `--shifting-clock` its time jumps by an hour at a signal, and is ahead by `--ahead-s` at first.
+With `--filling` a signal fills its database, and another makes room.
 """
 
 import argparse
@@ -30,7 +31,7 @@ from persona_chat.inbox import Inbox
 from persona_chat.settings import load_settings
 from persona_chat.store.inbox import Inbox as StoredInbox
 from persona_chat.store.store import Store
-from tests.fakediscord import shifting_clock
+from tests.fakediscord import filling, shifting_clock
 from tests.fakediscord.noting import NotingEngine
 
 DELAY_S = 0.15
@@ -92,6 +93,7 @@ def main() -> None:
     parser.add_argument("--note", type=Path)
     parser.add_argument("--shifting-clock", action="store_true")
     parser.add_argument("--ahead-s", type=float, default=0.0)
+    parser.add_argument("--filling", action="store_true")
     options = parser.parse_args()
     discord.http.Route.BASE = f"http://127.0.0.1:{options.port}/api/v10"
     discord.gateway.DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(f"ws://127.0.0.1:{options.port}/")
@@ -111,6 +113,8 @@ def main() -> None:
         _without(options.without)
     if options.shifting_clock:
         shifting_clock.install(options.ahead_s)
+    if options.filling:
+        filling.install()
     sys.argv = [sys.argv[0]]
     command = typer.Typer(pretty_exceptions_enable=False)
     command.command()(lambda: run.run_bot(load_settings(data_dir=options.data_dir)))

@@ -43,6 +43,10 @@ NO_DRIVER = (
     "The Python driver that PERSONA_CHAT_DATABASE_URL names is not installed. For postgresql+psycopg:// run "
     "`pip install 'psycopg[binary]'`."
 )
+SPOILED = (
+    "{path} is damaged or is no SQLite database. Move it away to start afresh, or put the newest file of {backups} in "
+    "its place."
+)
 UNUSABLE = "{path} cannot be used. Check the disk, and that we may read and write the file and its folder."
 DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
@@ -181,10 +185,7 @@ def _file_trouble(path: Path, error: DBAPIError | sqlite3.Error) -> str | None:
     # The low byte is the kind of error, the rest of it says where.
     code = getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if code in DAMAGED:
-        return (
-            f"{path} is damaged or is no SQLite database. Move it away to start afresh, or put the newest "
-            f"file of {backups_of(path)} in its place."
-        )
+        return SPOILED.format(path=path, backups=backups_of(path))
     if code in LOCKED:
         return f"{path} is locked by another program. Stop that one and try again."
     if code in UNWRITABLE:

@@ -9,9 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,8 +18,7 @@ from persona_chat.engine import batch, local
 from persona_chat.engine.local import LocalEngine
 from persona_chat.engine.reply import Reply, ReplyRequest, Sampling
 from persona_chat.errors import EngineFailed
-from persona_chat.settings import Settings
-from tests.model_fixtures import HELLO, VERA
+from tests.model_fixtures import HELLO, VERA, started
 from tests.torture import count, record
 
 TIMES = count(1, 10)
@@ -31,29 +28,12 @@ ASK = ReplyRequest(VERA, HELLO, Sampling(24, 0, whole=True))
 
 
 @pytest.fixture(scope="module")
-def tiny(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], LocalEngine]:
-    """Make an engine on the tiny base."""
-    data_dir = tmp_path_factory.mktemp("data")
-    settings = Settings(_env_file=None, data_dir=data_dir, base=str(tiny_base), precision="fp32", queue_size=64)
-    return lambda: LocalEngine(settings.model_copy(update={"batch": TOGETHER}))
-
-
-@pytest.fixture(scope="module")
-def shared(tiny: Callable[[], LocalEngine]) -> Iterator[LocalEngine]:
+def shared(tiny_engine: Callable[..., LocalEngine]) -> Iterator[LocalEngine]:
     """One that is started, for tests that leave it as it was."""
-    engine = tiny()
+    engine = tiny_engine(batch=TOGETHER)
     asyncio.run(engine.start())
     yield engine
     asyncio.run(engine.close())
-
-
-@asynccontextmanager
-async def started(engine: LocalEngine) -> AsyncIterator[LocalEngine]:
-    await engine.start()
-    try:
-        yield engine
-    finally:
-        await engine.close()
 
 
 async def ask(engine: LocalEngine, callers: int = TOGETHER) -> list[Reply | BaseException]:
@@ -164,13 +144,13 @@ def dies() -> None:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("fault", ["death", "hang"])
 async def test_all_are_answered_each_time_that_the_thread_dies_or_hangs(
-    tiny: Callable[[], LocalEngine], monkeypatch: pytest.MonkeyPatch, fault: str
+    tiny_engine: Callable[..., LocalEngine], monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     """C5. Each time the model is begun again, and says what it said."""
     monkeypatch.setattr(local, "LOOK_S", 0.02)
     monkeypatch.setattr(local, "HANG_S", 2.0)
     release, slowest_s = threading.Event(), 0.0
-    async with started(tiny()) as engine:
+    async with started(tiny_engine(batch=TOGETHER)) as engine:
         expected = texts(await ask(engine, 1))
         for number in range(FAULTS):
             on_steps(engine, dies if fault == "death" else lambda: release.wait(60), 3 + number, 3 + number)
@@ -188,7 +168,7 @@ async def test_all_are_answered_each_time_that_the_thread_dies_or_hangs(
 
 @pytest.mark.parametrize("seen", [True, False][: count(1, 2)])
 async def test_a_device_that_is_lost_ends_the_process_and_all_who_wait_are_answered(
-    tiny: Callable[[], LocalEngine], monkeypatch: pytest.MonkeyPatch, seen: bool
+    tiny_engine: Callable[..., LocalEngine], monkeypatch: pytest.MonkeyPatch, seen: bool
 ) -> None:
     """C5. CUDA says the same to every call then: `run` ends with exit code 70, and a new process answers."""
     import torch
@@ -201,7 +181,7 @@ async def test_a_device_that_is_lost_ends_the_process_and_all_who_wait_are_answe
 
     callers = given_up = 0
     for number in range(FAULTS):
-        async with started(tiny()) as engine:
+        async with started(tiny_engine(batch=TOGETHER)) as engine:
             on_steps(engine, broken, 1 + 5 * number, math.inf)
             outcomes = await ask(engine, 2 * TOGETHER)
             assert {type(one) for one in outcomes} == {EngineFailed}

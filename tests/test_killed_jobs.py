@@ -11,12 +11,14 @@ from contextlib import contextmanager
 
 import pytest
 
+from persona_chat.bases import config_of
 from persona_chat.process import Process
 from persona_chat.registry import Registry
 from persona_chat.retraining.retraining import Retraining
 from persona_chat.store.database import default_url
 from persona_chat.store.jobs import Job, Order, State
 from persona_chat.store.store import Store
+from tests.adapter_folders import make_adapter, write_card
 from tests.torture import count, record
 from tests.training_fixtures import Workshop
 
@@ -103,12 +105,24 @@ def gone(child: Process) -> bool:
     return not child.alive
 
 
+def put_in_service(workshop: Workshop) -> None:
+    """An adapter that changes nothing, so that any candidate is as good."""
+    base = workshop.settings.base
+    folder = make_adapter(
+        workshop.settings.data_dir / "before", made_for=base, config=config_of(base) or {}, strength=1e-9
+    )
+    write_card(folder, base=base)
+    workshop.registry.import_(str(folder))
+    workshop.registry.use("before")
+
+
 @pytest.mark.parametrize("state", [State.TRAINING, State.EVALUATING, State.PROMOTING])
 def test_nothing_of_a_killed_job_runs_on_and_one_adapter_is_in_service(workshop: Workshop, state: State) -> None:
     def there(job: Job) -> bool:
         working = job.child is not None if state is not State.PROMOTING else True
         return job.state is state and working and (state is not State.TRAINING or job.step > 0)
 
+    put_in_service(workshop)
     steps = 300 if state is State.TRAINING else 1
     for _kill in range(KILLS):  # after each one the next can begin
         with owner(workshop, retrain_steps=steps) as process:
@@ -124,8 +138,8 @@ def test_nothing_of_a_killed_job_runs_on_and_one_adapter_is_in_service(workshop:
         assert f"while it was {state}" in found.reason
         assert found.run_folder is not None
         assert workshop.store.jobs.under_way() is None
-        assert workshop.store.services(9) == ()
-        assert workshop.registry.in_service() is None
+        assert len(workshop.store.services(9)) == 1
+        assert workshop.registry.in_service() == "before"
         asyncio.run(workshop.retraining.plan())
     record(f"B3 {state}", kills=KILLS, outlived=0)
 

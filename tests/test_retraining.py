@@ -53,11 +53,15 @@ async def test_data_that_is_none_fails_with_the_trainers_words(workshop: Worksho
     assert workshop.store.jobs.under_way() is None
 
 
-async def test_a_trainer_that_is_killed_fails_the_job_and_nothing_else(workshop: Workshop) -> None:
+@pytest.mark.parametrize("state", [State.TRAINING, State.EVALUATING][: count(1, 2)])
+async def test_a_trainer_that_is_killed_fails_the_job_and_nothing_else(workshop: Workshop, state: State) -> None:
     async def kill(job: Job) -> None:
-        os.kill((await child_of(workshop.retraining, job)).pid, signal.SIGKILL)
+        while (job := await workshop.retraining.find(job.number)).state is not state or job.child is None:
+            assert job.reason is None  # it has not ended
+            await asyncio.sleep(0.05)
+        os.kill(job.child.pid, signal.SIGKILL)
 
-    kills = count(1, 20)
+    kills = count(1, 10)
     for _kill in range(kills):  # after each one the next can begin
         job = await done(workshop.retraining, kill)
         assert (job.state, job.reason) == (
@@ -65,7 +69,8 @@ async def test_a_trainer_that_is_killed_fails_the_job_and_nothing_else(workshop:
             "The trainer was killed from outside; most often because memory ran out.",
         )
         assert job.child is None
-    record("B3 trainer", kills=kills, failed=kills)
+        assert workshop.store.services(1) == ()
+    record(f"B3 trainer, {state}", kills=kills, failed=kills)
 
 
 async def test_replies_pause_where_the_settings_say_so_and_go_on_afterwards(

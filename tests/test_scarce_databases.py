@@ -137,3 +137,20 @@ async def test_a_database_that_is_locked_holds_answers_back_and_loses_none(tmp_p
             everybody |= asked
     assert counted(discord, everybody) == (0, 0)
     assert ledger(data_dir) == {"answered": len(everybody)}
+
+
+@pytest.mark.skipif(not count(0, 1), reason="in `make torture`: it takes as long as SQLite itself waits")
+async def test_without_waiting_for_the_database_that_would_be_seen(tmp_path: Path) -> None:
+    discord = FakeDiscord(4)
+    data_dir = tmp_path / "data"
+    asked: dict[int, int] = {}
+    async with living(data_dir, discord, "--without", "waiting for the database") as bot:
+        with locked(data_dir / DATABASE):
+            all_say(discord, asked, "while it is locked")
+            await until(discord, lambda: "OperationalError" in bot.log.read_text())
+            await asyncio.sleep(2)  # until each has waited as long as SQLite does
+        await until(discord, lambda: not counted(discord, asked)[0])
+    said = [words for channel in discord.channels for _, words in discord.replies(channel)]
+    lost = len(asked) - sum("heard" in words for words in said)
+    record("C2 without waiting", messages=len(asked), lost=lost)
+    assert lost

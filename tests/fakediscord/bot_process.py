@@ -23,7 +23,7 @@ import typer
 import yarl
 
 from bot import drain, faces, identifies, meanwhile, run
-from persona_chat import cli
+from persona_chat import chat, cli
 from persona_chat.engine.reply import ReplyRequest
 from persona_chat.engine.scripted import ScriptedEngine
 from persona_chat.heard import Heard
@@ -39,6 +39,7 @@ DELAY_S = 0.15
 
 PROTECTIONS = ("catching up", "mark", "saved reply", "claim", "nonce")
 ENDINGS = ("finishing", "cutting short")
+WAITS = ("waiting for the database",)
 
 
 def _reply(request: ReplyRequest) -> str:
@@ -60,6 +61,9 @@ def _without(protection: str) -> None:
         claim(self, heard, parts)
         return True
 
+    async def tried_once(verb: Any, *given: Any, **more: Any) -> Any:
+        return await asyncio.to_thread(verb, *given, **more)
+
     nothing_left = (StoredInbox, "left", lambda *_given: ())
     changes: dict[str, list[tuple[Any, str, Any]]] = {
         "nonce": [(faces.Faces, "send", unmarked), (meanwhile, "_sent_already", lambda *_given: {})],
@@ -67,6 +71,7 @@ def _without(protection: str) -> None:
         "mark": [(Inbox, "_mark", lambda self, _channel_id: max(self._seen)), nothing_left],
         "catching up": [(meanwhile.Meanwhile, "_catch_up", not_at_all)],
         "saved reply": [nothing_left],
+        "waiting for the database": [(chat, "kept", tried_once)],
         # As it was once: who waits is sent away with a line.
         "finishing": [(drain.Drain, "end", not_at_all)],
         # As if nothing ended a process that hangs in its stop.
@@ -86,7 +91,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("port", type=int)
     parser.add_argument("data_dir", type=Path)
-    parser.add_argument("--without", choices=PROTECTIONS + ENDINGS)
+    parser.add_argument("--without", choices=PROTECTIONS + ENDINGS + WAITS)
     parser.add_argument("--finish-s", type=float, default=drain.FINISH_S)
     parser.add_argument("--hangs", action="store_true")
     parser.add_argument("--delay-s", type=float, default=DELAY_S, help="what a reply takes to write")

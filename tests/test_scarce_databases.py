@@ -148,7 +148,7 @@ async def test_without_waiting_for_the_database_that_would_be_seen(tmp_path: Pat
         with locked(data_dir / DATABASE):
             all_say(discord, asked, "while it is locked")
             await until(discord, lambda: "OperationalError" in bot.log.read_text())
-            await asyncio.sleep(2)  # until each has waited as long as SQLite does
+            await asyncio.sleep(1)  # the others wait one after the other
         await until(discord, lambda: not counted(discord, asked)[0])
     said = [words for channel in discord.channels for _, words in discord.replies(channel)]
     lost = len(asked) - sum("heard" in words for words in said)

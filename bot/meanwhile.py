@@ -43,19 +43,33 @@ class Meanwhile:
         self._answering = answering
         self._hearing: set[asyncio.Task[None]] = set()
         self._unread: dict[int, None] = {}
-        self._took_over = False
+        self._took_over = self._failed = False
 
     async def look(self) -> None:
         """Answer what was left, once a process, and hear what was said meanwhile. What fails is looked at again."""
-        if not self._took_over:
-            left, self._took_over = await self._inbox.left(self._oldest()), True
-            for one in left:
+        self._failed = False
+        try:
+            for one in await self._left():
                 await self._finish(one)
-        channels = await self._inbox.channels()
+            channels = await self._inbox.channels()
+        except Exception:  # the database cannot be read or written
+            self._failed = True
+            raise
         self._inbox.hold_only(channels)
         self._unread = dict.fromkeys(channels)
         await self._read()
         log.info("heard what was said meanwhile")
+
+    async def _left(self) -> Sequence[Left]:
+        """Return what an earlier process left, once."""
+        if self._took_over:
+            return ()
+        self._took_over = True
+        try:
+            return await self._inbox.left(self._oldest())
+        except Exception:
+            self._took_over = False
+            raise
 
     @asynccontextmanager
     async def looking_again(self) -> AsyncIterator[None]:
@@ -73,6 +87,8 @@ class Meanwhile:
             if self._client.drain.stopping or not self._client.connected:
                 continue
             try:
+                if self._failed:
+                    await self.look()
                 await self._send_again()
                 await self._read()
             except Exception as error:

@@ -139,6 +139,31 @@ async def test_a_database_that_is_locked_holds_answers_back_and_loses_none(tmp_p
     assert ledger(data_dir) == {"answered": len(everybody)}
 
 
+@pytest.mark.skipif(not count(0, 1), reason="in `make torture`: it takes twice as long as SQLite itself waits")
+async def test_a_database_that_is_locked_while_the_bot_starts_loses_none(tmp_path: Path) -> None:
+    """C2. What was begun before, and what was said while the bot was down, is taken up afterwards."""
+    discord = FakeDiscord(4)
+    data_dir = tmp_path / "data"
+    asked: dict[int, int] = {}
+    async with living(data_dir, discord, "--delay-s", "0.5") as bot:
+        all_say(discord, asked, "hello")
+        await until(discord, lambda: not counted(discord, asked)[0])
+        all_say(discord, asked, "as it dies")
+        await until(discord, lambda: ledger(data_dir).get("claimed", 0) > 0)
+        await bot.kill()
+        all_say(discord, asked, "while it is down")
+        with locked(data_dir / DATABASE):
+            await bot.start()
+            await until(discord, lambda: discord.identified == 2)
+            await asyncio.sleep(12)
+            waiting = held_back(discord, asked, data_dir)
+        await until(discord, lambda: not counted(discord, asked)[0])
+    lost, doubled = counted(discord, asked)
+    record("C2 locked at the start", messages=len(asked), held_back=waiting, lost=lost, doubled=doubled)
+    assert (lost, doubled) == (0, 0)
+    assert ledger(data_dir) == {"answered": len(asked)}
+
+
 @pytest.mark.skipif(not count(0, 1), reason="in `make torture`: it takes as long as SQLite itself waits")
 async def test_without_waiting_for_the_database_that_would_be_seen(tmp_path: Path) -> None:
     discord = FakeDiscord(4)

@@ -148,7 +148,7 @@ async def test_all_are_answered_each_time_that_the_thread_dies_or_hangs(
 ) -> None:
     """C5. Each time the model is begun again, and says what it said."""
     monkeypatch.setattr(local, "LOOK_S", 0.02)
-    monkeypatch.setattr(local, "HANG_S", 2.0)
+    monkeypatch.setattr(local, "HANG_S", 1.0)
     release, slowest_s = threading.Event(), 0.0
     async with started(tiny_engine(batch=TOGETHER)) as engine:
         expected = texts(await ask(engine, 1))
@@ -182,7 +182,7 @@ async def test_a_device_that_is_lost_ends_the_process_and_all_who_wait_are_answe
     callers = given_up = 0
     for number in range(FAULTS):
         async with started(tiny_engine(batch=TOGETHER)) as engine:
-            on_steps(engine, broken, 1 + 5 * number, math.inf)
+            on_steps(engine, broken, 1 + 4 * number, math.inf)
             outcomes = await ask(engine, 2 * TOGETHER)
             assert {type(one) for one in outcomes} == {EngineFailed}
             callers, given_up = callers + len(outcomes), given_up + engine.lost.is_set()

@@ -125,6 +125,7 @@ async def test_where_permissions_changed_it_is_tried_again(
         for text in ("one", "two", "three"):
             here.say(channel, text)
             await here.until_settled()
+        await here.until(lambda: here.bot.outgoing.left_alone(channel))
         assert here.bot.outgoing.left_alone(channel)
         assert not there.replies(channel)
         there.gateway.tell("CHANNEL_UPDATE", there._channel(channel))

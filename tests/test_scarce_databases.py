@@ -155,7 +155,7 @@ async def test_a_database_that_is_locked_while_the_bot_starts_loses_none(tmp_pat
         with locked(data_dir / DATABASE):
             await bot.start()
             await until(discord, lambda: discord.identified == 2)
-            await asyncio.sleep(12)
+            await asyncio.sleep(7)
             waiting = held_back(discord, asked, data_dir)
         await until(discord, lambda: not counted(discord, asked)[0])
     lost, doubled = counted(discord, asked)

@@ -81,7 +81,7 @@ async def test_a_clock_that_jumps_while_the_bot_is_down_costs_no_answer(
                 await asyncio.sleep(0.02)
 
     settings = {"PERSON_PER_MINUTE": "20", "CHANNEL_PER_MINUTE": "90"}
-    clock = ("--delay-s", "0.5", "--shifting-clock", "--ahead-s")
+    clock = ("--delay-s", "0.3", "--shifting-clock", "--ahead-s")
     data_dir = tmp_path / "data"
     async with living(data_dir, discord, *clock, str(before_s), settings=settings) as bot:
         all_say("hello")

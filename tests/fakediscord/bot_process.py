@@ -23,11 +23,12 @@ import typer
 import yarl
 
 from bot import drain, faces, identifies, meanwhile, run
-from persona_chat import chat, cli
+from persona_chat import cli
 from persona_chat.engine.reply import ReplyRequest
 from persona_chat.engine.scripted import ScriptedEngine
 from persona_chat.heard import Heard
 from persona_chat.inbox import Inbox
+from persona_chat.keeping import Keeping
 from persona_chat.settings import load_settings
 from persona_chat.store.inbox import Inbox as StoredInbox
 from persona_chat.store.store import Store
@@ -61,7 +62,7 @@ def _without(protection: str) -> None:
         claim(self, heard, parts)
         return True
 
-    async def tried_once(verb: Any, *given: Any, **more: Any) -> Any:
+    async def tried_once(_self: Keeping, verb: Any, *given: Any, **more: Any) -> Any:
         return await asyncio.to_thread(verb, *given, **more)
 
     nothing_left = (StoredInbox, "left", lambda *_given: ())
@@ -71,7 +72,7 @@ def _without(protection: str) -> None:
         "mark": [(Inbox, "_mark", lambda self, _channel_id: max(self._seen)), nothing_left],
         "catching up": [(meanwhile.Meanwhile, "_catch_up", not_at_all)],
         "saved reply": [nothing_left],
-        "waiting for the database": [(chat, "kept", tried_once)],
+        "waiting for the database": [(Keeping, "kept", tried_once)],
         # As it was once: who waits is sent away with a line.
         "finishing": [(drain.Drain, "end", not_at_all)],
         # As if nothing ended a process that hangs in its stop.

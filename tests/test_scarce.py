@@ -1,4 +1,4 @@
-"""A clock that jumps while the bot runs, and a machine that lets it open few files."""
+"""A clock that jumps while the bot runs or is down, and a machine that lets it open few files."""
 
 import asyncio
 import signal

@@ -92,9 +92,8 @@ async def test_a_database_that_is_full_holds_answers_back_and_loses_none(tmp_pat
     """C1. It is read from meanwhile, and taken up by itself when there is room."""
     discord = FakeDiscord(4)
     asked: dict[int, int] = {}
-    disk = tmp_path / "disk"
-    with small_disk(disk) if way == "full disk" else nullcontext():
-        data_dir = disk / "data"
+    data_dir = tmp_path / "data"
+    with small_disk(data_dir) if way == "full disk" else nullcontext():
         async with living(data_dir, discord, "--filling") as bot:
             all_say(discord, asked, "hello")
             await until(discord, lambda: not counted(discord, asked)[0])

@@ -52,7 +52,7 @@ class Chat:
         self.listening = Listening(store, self.cast)
         self.inbox = Inbox(store)
         self._kept = Keeping(store).kept
-        self.memory = Memory(store.memories, on=settings.memory)
+        self.memory = Memory(store, on=settings.memory)
         self.moderation = Moderation(store)
         self.asking = Asking(store, self.cast, self.memory, settings)
         self._wait = wait

@@ -66,9 +66,13 @@ class Inbox:
         self.hold()
 
     async def left(self, oldest: int) -> tuple[Left, ...]:
-        """Return what an earlier process left that is not over, the oldest first; let go of what is before `oldest`."""
+        """Return what an earlier process left that is not over, the oldest first; let go of what is before `oldest`.
+
+        And let go of the marks of channels in which nobody looks any more what was said there meanwhile.
+        """
         if expired := await asyncio.to_thread(self._store.inbox.expire, oldest, EXPIRED):
             log.info("%d messages are too old to be answered now", expired)
+        await asyncio.to_thread(self._store.inbox.forget_marks, datetime.now(UTC) - TALKED_WITHIN)
         left = await asyncio.to_thread(self._store.inbox.left, oldest)
         return tuple(one for one in left if one.message_id not in self._seen)  # this process answers those
 

@@ -17,10 +17,12 @@ from persona_chat.errors import GaveUp
 from persona_chat.heard import Heard
 from persona_chat.inbox import EXPIRED, Inbox
 from persona_chat.persona import Persona
+from persona_chat.place import Place
 from persona_chat.settings import Settings
 from persona_chat.store.store import Store
 from persona_chat.store.tables import Messages
 from tests.discord_world import World, echo, make_bot, world
+from tests.test_retention import age
 
 VERA = Persona("Vera", "I keep a lighthouse.")
 
@@ -250,6 +252,16 @@ async def test_what_fails_while_it_is_looked_is_looked_at_the_next_time(
     await inbox.open_again(0)
     await inbox.open_again(0)
     assert [sorted(ids) for ids in asked] == [[1], [1, 2], [2]]  # type: ignore[call-overload]
+
+
+@pytest.mark.both_databases
+async def test_a_mark_goes_when_nobody_has_talked_there_for_a_week(store: Store, database_url: str) -> None:
+    for channel, days in ((1, 6), (2, 8)):
+        assert store.claim(Heard(channel, Place(channel, 7, 3), "Gus", "Hello"))
+        age(database_url, {channel: days})
+    store.inbox.mark({1: 10, 2: 10, 3: 10})
+    assert await Inbox(store).left(10) == ()
+    assert store.inbox.marks() == {1: 10}
 
 
 @pytest.mark.parametrize("upto", [5, 12])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 
 from persona_chat.persona import Persona
 from persona_chat.store.library import WORDS, Begin, persona_of
@@ -113,6 +113,12 @@ class Inbox:
                 where=Marks.message_id < new.excluded.message_id,
             )
             connection.execute(moved)
+
+    def forget_marks(self, before: datetime) -> int:
+        """Let go of the marks of channels where nobody talked to us since then; return how many that were."""
+        talked_in = select(Messages.channel_id).where(Messages.claimed_at >= before)
+        with self._writing() as connection:
+            return connection.execute(delete(Marks).where(Marks.channel_id.not_in(talked_in))).rowcount
 
     def talked_in(self, within: timedelta, now: datetime, most: int) -> tuple[int, ...]:
         """Return the channels in which somebody talked to us in that time, the latest first."""

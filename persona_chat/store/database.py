@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InternalError, NoSuchModuleError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from persona_chat.errors import DatabaseUnusable, DataFolderUnusable, SettingsError
@@ -51,8 +51,8 @@ UNUSABLE = "{path} cannot be used. Check the disk, and that we may read and writ
 DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 UNWRITABLE = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY}
-AWAY = OperationalError
-"""A database that is locked, full, or cannot be reached; it may be back a moment later."""
+AWAY = (OperationalError, InternalError)
+"""A database that is locked, full, away, or (the second) only lets us read; it may be back a moment later."""
 
 
 def default_url(data_dir: Path, name: str = DATABASE) -> str:

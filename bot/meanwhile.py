@@ -43,17 +43,33 @@ class Meanwhile:
         self._answering = answering
         self._hearing: set[asyncio.Task[None]] = set()
         self._unread: dict[int, None] = {}
+        self._took_over = self._failed = False
 
     async def look(self) -> None:
         """Answer what was left, once a process, and hear what was said meanwhile. What fails is looked at again."""
-        left, self._inbox.left = self._inbox.left, ()
-        for one in left:
-            await self._finish(one)
-        channels = await self._inbox.channels()
+        self._failed = False
+        try:
+            for one in await self._left():
+                await self._finish(one)
+            channels = await self._inbox.channels()
+        except Exception:  # the database cannot be read or written
+            self._failed = True
+            raise
         self._inbox.hold_only(channels)
         self._unread = dict.fromkeys(channels)
         await self._read()
         log.info("heard what was said meanwhile")
+
+    async def _left(self) -> Sequence[Left]:
+        """Return what an earlier process left, once."""
+        if self._took_over:
+            return ()
+        self._took_over = True
+        try:
+            return await self._inbox.left(self._oldest())
+        except Exception:
+            self._took_over = False
+            raise
 
     @asynccontextmanager
     async def looking_again(self) -> AsyncIterator[None]:
@@ -71,15 +87,21 @@ class Meanwhile:
             if self._client.drain.stopping or not self._client.connected:
                 continue
             try:
+                if self._failed:
+                    await self.look()
                 await self._send_again()
                 await self._read()
             except Exception as error:
                 log.error("what is still open could not be looked at: %s", trace(error))
 
+    def _oldest(self) -> int:
+        """The id of the oldest message that is not too old to be answered, by Discord's clock."""
+        return discord.utils.time_snowflake(self._client.clock.now() - TOO_OLD)
+
     async def _send_again(self) -> None:
         """Send what was not sent: a channel's in order, and channels beside each other."""
         channels: defaultdict[int, list[Left]] = defaultdict(list)
-        for one in await self._inbox.open_again():
+        for one in await self._inbox.open_again(self._oldest()):
             if not self._client.outgoing.left_alone(one.channel_id):
                 channels[one.channel_id].append(one)
 
@@ -108,9 +130,8 @@ class Meanwhile:
             newest = [one async for one in channel.history(limit=READ, after=after, oldest_first=False)]
         except (discord.NotFound, discord.Forbidden):
             newest = []  # it is gone, or not ours to read
-        # Only now: the answers say what time it is.
-        oldest = self._client.clock.now() - TOO_OLD
-        said = [one for one in newest if text.from_person(one) and one.created_at > oldest]
+        oldest = self._oldest()  # only now: the answers say what time it is
+        said = [one for one in newest if text.from_person(one) and one.id >= oldest]
         known = await self._inbox.known([one.id for one in said])
         missed = [one for one in said if one.id not in known][:MOST][::-1]
         self._inbox.expect(channel_id, [one.id for one in missed])

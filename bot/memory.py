@@ -64,7 +64,7 @@ class MemoryCommands(app_commands.Group):
             prompt, _past = await asyncio.wait_for(self._rework.context(place, guest_id), _FORM_S)
         except TimeoutError:
             raise EngineBusy from None
-        form = MemoryForm(self._chat, place, kept, "\n".join(prompt.notes))
+        form = MemoryForm(self._chat, place, kept, prompt.notes)
         await interaction.response.send_modal(form)
 
     @app_commands.command(name="clear", extras=says(CHANNEL_MANAGERS, YOU))
@@ -95,11 +95,14 @@ class MemoryCommands(app_commands.Group):
 class MemoryForm(Speaking, discord.ui.Modal):
     """The notes, a line each."""
 
-    def __init__(self, chat: Chat, place: Place, kept: Kept, filled: str) -> None:
+    def __init__(self, chat: Chat, place: Place, kept: Kept, before: tuple[str, ...], typed: str | None = None) -> None:
+        """`before` is what is remembered; with `typed` that is shown instead."""
         super().__init__(title=_("What it remembers"))
         self._chat = chat
         self._place = place
         self._kept = kept
+        self._before = before
+        filled = "\n".join(before) if typed is None else typed
         self.notes = discord.ui.TextInput[Self](
             style=discord.TextStyle.paragraph, required=False, max_length=max(ROOM, len(filled)), default=filled
         )
@@ -112,9 +115,10 @@ class MemoryForm(Speaking, discord.ui.Modal):
         managed(interaction)
         typed, keep = self.notes.value, self._chat.memory.keep
         try:
-            notes = await keep(self._place.channel_id, self._kept.id, typed.splitlines(), interaction.user.id)
+            lines, by = typed.splitlines(), interaction.user.id
+            notes = await keep(self._place.channel_id, self._kept.id, lines, by, self._before)
         except InputError as error:
-            again = MemoryForm(self._chat, self._place, self._kept, typed)
+            again = MemoryForm(self._chat, self._place, self._kept, self._before, typed)
             await interaction.response.send_message(str(error), view=Again(again), ephemeral=True)
             return
         await interaction.response.send_message(shown(self._kept.persona, notes), ephemeral=True)

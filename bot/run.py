@@ -145,6 +145,7 @@ async def open_core(
         registry = Registry(settings.data_dir, store, await asyncio.to_thread(base.name_of, settings))
         if count := await asyncio.to_thread(finish_deletions, store):
             log.warning("%d deletions were cut off when the bot ended last, and are done now", count)
+        await asyncio.to_thread(store.prune_ledger)
         await chat.start()
         retraining = Retraining(settings, store, registry, engine)
         privacy = Privacy(store, chat, settings.retention_days)

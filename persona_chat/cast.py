@@ -25,7 +25,7 @@ class Cast:
     """
 
     def __init__(self, store: Store, engine: ReplyEngine) -> None:
-        self._library, self._seating = store.library, store.seating
+        self._library, self._seating, self._ledger = store.library, store.seating, store.ledger
         self.guests = Guests(store.guests)
         self._engine = engine
         self._on: dict[Spot, Called] = {}
@@ -141,15 +141,27 @@ class Cast:
 
     async def delete(self, kept: Kept) -> bool:
         """Take a persona away from everywhere; whether it was still there. What was said stays."""
+
+        def delete() -> bool:
+            with self._ledger.noted("persona deleted", (kept.id,)):
+                return self._library.delete(kept.id)
+
         async with self._changing:
-            there = await asyncio.to_thread(self._library.delete, kept.id)
+            there = await asyncio.to_thread(delete)
             await self.start()
         return there
 
     async def restore(self, persona_id: int) -> Kept:
         """Bring a deleted persona back to where it was. Raises NameTaken when its name is used again."""
+
+        def restore() -> Kept:
+            kept = self._library.restore(persona_id)
+            # Only now: what was refused must not be done at the next start.
+            with self._ledger.noted("persona restored", (persona_id,)):
+                return kept
+
         async with self._changing:
-            kept = await asyncio.to_thread(self._library.restore, persona_id)
+            kept = await asyncio.to_thread(restore)
             await self.start()
         return kept
 

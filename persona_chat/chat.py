@@ -14,7 +14,7 @@ from persona_chat.errors import Filtered, GaveUp, PersonaChatError, Stopped
 from persona_chat.guests import called
 from persona_chat.heard import Heard
 from persona_chat.inbox import Inbox
-from persona_chat.keeping import Keeping
+from persona_chat.keeping import Keeping, patiently
 from persona_chat.language import N_, _
 from persona_chat.listening import Listening
 from persona_chat.memory import Memory
@@ -52,7 +52,7 @@ class Chat:
         self.listening = Listening(store, self.cast)
         self.inbox = Inbox(store)
         self._kept = Keeping(store).kept
-        self.memory = Memory(store.memories, on=settings.memory)
+        self.memory = Memory(store, on=settings.memory)
         self.moderation = Moderation(store)
         self.asking = Asking(store, self.cast, self.memory, settings)
         self._wait = wait
@@ -213,7 +213,7 @@ class Chat:
         try:
             if several and (listed := self.moderation.words(heard.place.guild_id).stops_input(heard.text)):
                 raise Filtered(_(NOT_READ), listed)
-            seated, request = await self.asking.asked(heard)
+            seated, request = await patiently(partial(self.asking.asked, heard))
             async with thinking(seated.persona):
                 told = held_back(self.moderation, heard.place, follow)
                 written = partial(self._written, begun=begun, follow=told)
@@ -232,7 +232,7 @@ class Chat:
                 await self.mark_sent(heard.message_id, part, sent_id)
                 part += 1
         if begun.taken_back:  # while it was saved or sent
-            await asyncio.to_thread(self._store.answers.delete, [heard.message_id])
+            await patiently(partial(asyncio.to_thread, self._store.answers.delete, [heard.message_id]))
             raise Stopped
 
     async def write(self, request: ReplyRequest, place: Place) -> tuple[ReplyRequest, Reply]:

@@ -80,6 +80,9 @@ def backup(
 @app.command()
 def restore(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A backup; `persona-chat db check` names the newest.")],
+    even_so: Annotated[
+        bool, typer.Option("--even-so", help="Also where it is older than the deletions that are noted.")
+    ] = False,
     data_dir: DataDir = None,
 ) -> None:
     """Put a backup in the database's place, without what people had deleted since. The bot must be stopped."""
@@ -92,17 +95,17 @@ def restore(
     if path is None:
         raise InputError(PG_RESTORE)
     with only_one_in(settings.data_dir):
-        done = put_back(path, file, keys_of(settings))
+        done = put_back(path, file, keys_of(settings), even_so=even_so)
     typer.echo(f"{file} is restored; {done.deletions} deletions were done again.")
     if done.all_of_them:
-        typer.echo("Its name does not say when it was made, so these are all that were ever noted.", err=True)
+        typer.echo("Its name does not say when it was made, so these are all that are noted.", err=True)
     if done.replaced is not None:
         typer.echo(f"What was there before: {done.replaced}")
 
 
 @app.command(name="forget-again")
 def forget_again(data_dir: DataDir = None) -> None:
-    """Delete again everything that people ever had deleted, after a restore by other means. The bot must be stopped."""
+    """Delete again everything that people had deleted, after a restore by other means. The bot must be stopped."""
     from persona_chat.instance import only_one_in
     from persona_chat.keyring import keys_of
     from persona_chat.store import schema
@@ -115,11 +118,13 @@ def forget_again(data_dir: DataDir = None) -> None:
         schema.upgrade(database_url(settings))
         store = Store(open_database(database_url(settings), keys_of(settings)), settings.data_dir)
         try:
-            count = redo(store, store.ledger.deletions())
+            count, since = redo(store, store.ledger.deletions()), store.ledger.whole_since()
             store.ledger.finish()
         finally:
             store.close()
     typer.echo(f"{count} deletions were done again.")
+    if since is not None:
+        typer.echo(f"What was deleted before {since:%Y-%m-%d} is not noted any more.", err=True)
 
 
 def _file(settings: "Settings") -> Path | None:

@@ -133,7 +133,7 @@ class TrainingFailed(PersonaChatError):  # noqa: N818
 
 
 class EngineLost(PersonaChatError):  # noqa: N818
-    """The model hangs or dies each time it is begun again; a new process may help."""
+    """The model hangs or dies each time it is begun again, or its device is lost to us; a new process may help."""
 
     exit_code = 70
 

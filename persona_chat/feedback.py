@@ -6,6 +6,7 @@ It is counted and read by those who run the bot. No training reads it.
 import asyncio
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from persona_chat.errors import InputError
@@ -14,6 +15,7 @@ from persona_chat.language import N_, _, grouped
 from persona_chat.rework import NOT_MINE
 from persona_chat.store.answers import Answer, Version
 from persona_chat.store.feedback import Mine, Suggestion, Tally, Thumb
+from persona_chat.store.ledger import What
 from persona_chat.store.store import Store
 
 SUGGESTION_CHARACTERS = 2000
@@ -79,7 +81,7 @@ class Feedback:
     async def judge(self, message_id: int, number: int, person_id: int, thumb: Thumb | None) -> None:
         """Keep a person's verdict on that version of the answer to a message; None takes it back. As `check`."""
         await self.check(message_id, number, person_id)
-        if not await asyncio.to_thread(self._store.feedback.judge, message_id, number, person_id, thumb):
+        if not await asyncio.to_thread(self._judge, message_id, number, person_id, thumb):
             raise InputError(_(GONE))
 
     async def suggest(self, message_id: int, number: int, person_id: int, text: str) -> None:
@@ -89,12 +91,12 @@ class Feedback:
             text = _("That has {number} characters; {allowed} are allowed.")
             raise InputError(text.format(number=grouped(len(words)), allowed=grouped(SUGGESTION_CHARACTERS)))
         await self.check(message_id, number, person_id)
-        if not await asyncio.to_thread(self._store.feedback.suggest, message_id, number, person_id, words):
+        if not await asyncio.to_thread(self._suggest, message_id, number, person_id, words):
             raise InputError(_(GONE))
 
     async def take_back(self, message_id: int, person_id: int, thumb: Thumb) -> None:
         """Let go of that verdict of a person, on whichever versions of the answer it was: also for who opted out."""
-        await asyncio.to_thread(self._store.feedback.take_back, message_id, person_id, thumb)
+        await asyncio.to_thread(self._take_back, message_id, person_id, thumb)
 
     async def tallies(self) -> tuple[Tally, ...]:
         """Return the counts by adapter."""
@@ -103,6 +105,25 @@ class Feedback:
     async def suggestions(self) -> tuple[Suggestion, ...]:
         """Return the newest suggestions, the newest first."""
         return await asyncio.to_thread(self._store.feedback.suggestions, SHOWN)
+
+    def _judge(self, message_id: int, number: int, person_id: int, thumb: Thumb | None) -> bool:
+        there = self._store.feedback.of(message_id, number, person_id).thumb is not None
+        with self._noted("thumb taken back", thumb is None and there, message_id, person_id, number):
+            return self._store.feedback.judge(message_id, number, person_id, thumb)
+
+    def _suggest(self, message_id: int, number: int, person_id: int, words: str) -> bool:
+        there = bool(self._store.feedback.of(message_id, number, person_id).suggestion)
+        with self._noted("suggestion taken back", not words and there, message_id, person_id, number):
+            return self._store.feedback.suggest(message_id, number, person_id, words)
+
+    def _take_back(self, message_id: int, person_id: int, thumb: Thumb) -> None:
+        numbers = self._store.feedback.judged(message_id, person_id, thumb)
+        with self._noted("thumb taken back", bool(numbers), message_id, person_id, *numbers):
+            self._store.feedback.take_back(message_id, person_id, thumb)
+
+    def _noted(self, what: What, taken_back: bool, *ids: int) -> AbstractContextManager[None]:
+        """Note it, if something is taken back: most of what people say of replies is new."""
+        return self._store.ledger.noted(what, ids) if taken_back else nullcontext()
 
     async def _find(self, message_id: int) -> Answer:
         answer = await asyncio.to_thread(self._store.answers.find, message_id)

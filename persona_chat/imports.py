@@ -128,8 +128,8 @@ def _put(made: Path, folder: Path, name: str) -> None:
 def _alike(one: Path, other: Path) -> bool:
     """Whether two folders hold adapters that would give the same replies."""
     try:
-        if not (other / CARD).is_file():
-            return False
+        if other.is_symlink() or not (other / CARD).is_file():
+            return False  # a link leads out of the registry
         return read_adapter(one).name.rpartition("@")[2] == read_adapter(other).name.rpartition("@")[2]
     except AdapterRefused:
         return False

@@ -42,16 +42,16 @@ class Hearing:
 
 
 class Inbox:
-    """Up to where each channel was heard, and what an earlier process `left` that is not over, the oldest first.
+    """Up to where each channel was heard, and what is not over.
 
-    A mark is the newest message of a channel up to which nothing is open: where a later one is done before an earlier
-    one, it waits for that. While a channel is on hold, because it is not known what was said there meanwhile, its mark
-    stands still.
+    How old a message is goes by its id, in which Discord counts by its own clock: that of this machine may jump. A mark
+    is the newest message of a channel up to which nothing is open: where a later one is done before an earlier one, it
+    waits for that. While a channel is on hold, because it is not known what was said there meanwhile, its mark stands
+    still.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self.left: tuple[Left, ...] = ()
         self._open: defaultdict[int, set[int]] = defaultdict(set)
         self._newest: dict[int, int] = {}
         self._held: set[int] = set()
@@ -61,13 +61,20 @@ class Inbox:
         self._again: set[int] = set()
 
     async def start(self) -> None:
-        """Read what is not over, and up to where channels were heard. Call once, before anything is heard."""
-        since = datetime.now(UTC) - TOO_OLD
-        if expired := await asyncio.to_thread(self._store.inbox.expire, since, EXPIRED):
-            log.info("%d messages are too old to be answered now", expired)
-        self.left = await asyncio.to_thread(self._store.inbox.left, since)
+        """Read up to where channels were heard. Call once, before anything is heard."""
         self._kept = await asyncio.to_thread(self._store.inbox.marks)
         self.hold()
+
+    async def left(self, oldest: int) -> tuple[Left, ...]:
+        """Return what an earlier process left that is not over, the oldest first; let go of what is before `oldest`.
+
+        And let go of the marks of channels in which nobody looks any more what was said there meanwhile.
+        """
+        if expired := await asyncio.to_thread(self._store.inbox.expire, oldest, EXPIRED):
+            log.info("%d messages are too old to be answered now", expired)
+        await asyncio.to_thread(self._store.inbox.forget_marks, datetime.now(UTC) - TALKED_WITHIN)
+        left = await asyncio.to_thread(self._store.inbox.left, oldest)
+        return tuple(one for one in left if one.message_id not in self._seen)  # this process answers those
 
     def mark(self, channel_id: int) -> int:
         """Return up to which message a channel was heard, as it is kept; 0 where none was yet."""
@@ -131,13 +138,13 @@ class Inbox:
         """Have a message open whose reply could not be sent."""
         self._again.add(message_id)
 
-    async def open_again(self) -> tuple[Left, ...]:
-        """Return what is to be tried again and not too old for it, the oldest first: each once."""
+    async def open_again(self, oldest: int) -> tuple[Left, ...]:
+        """Return what is to be tried again and not before `oldest`, the oldest first: each once."""
         message_ids, self._again = tuple(self._again), set()
         if not message_ids:
             return ()
         try:
-            return await asyncio.to_thread(self._store.inbox.left, datetime.now(UTC) - TOO_OLD, message_ids)
+            return await asyncio.to_thread(self._store.inbox.left, oldest, message_ids)
         except Exception:
             self._again.update(message_ids)
             raise

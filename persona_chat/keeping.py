@@ -1,9 +1,9 @@
-"""What must be written: of many callers at once, and once the database can be written again. Knows no table."""
+"""What must be written or read: of many callers at once, and once the database is there again. Knows no table."""
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
@@ -32,21 +32,8 @@ class Keeping:
         self._task: asyncio.Task[None] | None = None
 
     async def kept(self, verb: Callable[P, T], *given: P.args, **more: P.kwargs) -> T:
-        """Run a verb of the store; while the database is locked, full or gone, again and again.
-
-        Raises what the verb does, and what the database does when that took longer than anybody waits for an answer.
-        """
-        since, said = time.monotonic(), False
-        while True:
-            try:
-                return await self._once(partial(verb, *given, **more))
-            except AWAY as error:
-                if time.monotonic() - since > TOO_OLD.total_seconds():
-                    raise
-                if not said:
-                    log.warning("the database takes nothing, which is tried again: %s", type(error).__name__)
-                said = True
-            await asyncio.sleep(PAUSE_S)
+        """Run a verb of the store, as `patiently` does."""
+        return await patiently(lambda: self._once(partial(verb, *given, **more)))
 
     async def _once(self, verb: Callable[[], T]) -> T:
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
@@ -70,6 +57,25 @@ class Keeping:
             for _verb, done in (*batch, *self._waiting):
                 done.cancel()
             self._waiting = []
+
+
+async def patiently(act: Callable[[], Awaitable[T]]) -> T:
+    """Do it; while the database is locked, full or gone, again and again.
+
+    SQLite can be read all the while, a server cannot. Raises what `act` does, and what the database does when that took
+    longer than anybody waits for an answer.
+    """
+    since, said = time.monotonic(), False
+    while True:
+        try:
+            return await act()
+        except AWAY as error:
+            if time.monotonic() - since > TOO_OLD.total_seconds():
+                raise
+            if not said:
+                log.warning("the database takes nothing, which is tried again: %s", type(error).__name__)
+            said = True
+        await asyncio.sleep(PAUSE_S)
 
 
 def _end(done: asyncio.Future[Any], outcome: Outcome) -> None:

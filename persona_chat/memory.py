@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 
 from persona_chat.engine.reply import ReplyRequest
@@ -9,14 +10,14 @@ from persona_chat.errors import InputError
 from persona_chat.heard import encodable
 from persona_chat.language import _, grouped
 from persona_chat.notes import LONGEST, MOST
-from persona_chat.store.memories import Memories
+from persona_chat.store.store import Store
 
 
 class Memory:
     """Notes are made of the dialogue each time anew; kept is only what people made of them."""
 
-    def __init__(self, memories: Memories, *, on: bool) -> None:
-        self._memories = memories
+    def __init__(self, store: Store, *, on: bool) -> None:
+        self._memories, self._ledger = store.memories, store.ledger
         self.on = on
         self._changed: frozenset[tuple[int, int]] = frozenset()
 
@@ -32,8 +33,13 @@ class Memory:
         kept = await asyncio.to_thread(self._memories.of, channel_id, persona_id, before) if changed else None
         return remembering(request, kept, on=self.on)
 
-    async def keep(self, channel_id: int, persona_id: int, notes: Sequence[str], by: int) -> tuple[str, ...]:
-        """Let these be all that is remembered of what was said until now; return them as kept. Raises InputError."""
+    async def keep(
+        self, channel_id: int, persona_id: int, notes: Sequence[str], by: int, before: Sequence[str] | None = None
+    ) -> tuple[str, ...]:
+        """Let these be all that is remembered of what was said until now; return them as kept. Raises InputError.
+
+        `before` is what was remembered; None is all that was ever said. What is not among the notes is taken away.
+        """
         lines = tuple(line for note in notes if (line := " ".join(encodable(note).split())))
         if len(lines) > MOST:
             many = _("There are {number} lines; at most {most} are kept.")
@@ -41,7 +47,14 @@ class Memory:
         if longest := [line for line in lines if len(line) > LONGEST]:
             long = _("A line has {number} characters; {most} are allowed.")
             raise InputError(long.format(number=grouped(len(longest[0])), most=grouped(LONGEST)))
-        await asyncio.to_thread(self._memories.keep, channel_id, persona_id, lines, by)
+
+        def keep() -> None:
+            taken_away = before is None or not set(before) <= set(lines)
+            noted = self._ledger.noted("notes taken away", (channel_id, persona_id)) if taken_away else nullcontext()
+            with noted:
+                self._memories.keep(channel_id, persona_id, lines, by)
+
+        await asyncio.to_thread(keep)
         await self.start()
         return lines
 

@@ -2,7 +2,8 @@
 
 import asyncio
 import fcntl
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,24 @@ def embedded_settings(embedded_data_dir: Path) -> Settings:
         queue_size=QUEUE_SIZE,
         max_new_tokens=24,
     )
+
+
+@pytest.fixture(scope="session")
+def tiny_engine(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., LocalEngine]:
+    """Make an engine on a random base of two thin layers, for tests that are about everything but the words."""
+    base = {"base": str(tiny_base), "data_dir": tmp_path_factory.mktemp("tiny-data")}
+    settings = Settings(_env_file=None, precision="fp32", queue_size=64, **base)
+    return lambda **more: LocalEngine(settings.model_copy(update=more))
+
+
+@asynccontextmanager
+async def started(engine: LocalEngine) -> AsyncIterator[LocalEngine]:
+    """The engine, started, for the length of a block."""
+    await engine.start()
+    try:
+        yield engine
+    finally:
+        await engine.close()
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import count
+from itertools import count as from_0
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from sqlalchemy import URL, create_engine, text
 from persona_chat.settings import Settings
 from persona_chat.store.database import default_url
 from persona_chat.store.schema import upgrade
+from tests.torture import count
 
 BOTH = "both_databases"
 SQLITE_ONLY = "sqlite_only"
@@ -35,7 +36,7 @@ class Postgres:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._numbers = count()
+        self._numbers = from_0()
         self._admin = create_engine(self.url("postgres"), isolation_level="AUTOCOMMIT")
 
     def url(self, name: str) -> str:
@@ -77,6 +78,12 @@ class Postgres:
 
 def on_sqlite(url: str) -> bool:
     return url.startswith("sqlite")
+
+
+def only_whole_on_a_server(url: str) -> None:
+    """Leave out a test that takes long where it runs a second time, but for `make torture`."""
+    if not on_sqlite(url) and not count(0, 1):
+        pytest.skip("on PostgreSQL in `make torture`: it takes long")
 
 
 def rows_of(url: str, *statements: str, **values: object) -> list[tuple[object, ...]]:

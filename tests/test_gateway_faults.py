@@ -4,23 +4,23 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import discord
 import pytest
+from sqlalchemy import make_url
 
 from bot import identifies
 from bot.meanwhile import Meanwhile
 from persona_chat.engine.reply import ReplyRequest
 from persona_chat.engine.scripted import ScriptedEngine
 from persona_chat.inbox import Hearing, Inbox
-from persona_chat.store.database import default_url
+from persona_chat.settings import Settings
 from persona_chat.store.store import Store
+from tests.fakediscord.bot_here import on_loopback, serving, settings_for
 from tests.fakediscord.gateway import Fault
-from tests.fakediscord.in_process import on_loopback, serving, settings_for, until, until_quiet
 from tests.fakediscord.server import FakeDiscord
-from tests.living_bot import seat_everywhere
+from tests.living_bot import seat_everywhere, until, until_quiet
 from tests.torture import count, record
 
 SEED = 11
@@ -91,17 +91,23 @@ def _answer(request: ReplyRequest) -> str:
 
 
 async def lose_again_and_again(
-    data_dir: Path, monkeypatch: pytest.MonkeyPatch, faults: list[Fault] | int, *, overlap: int = 0, hope_s: float = 30
+    settings: Settings,
+    url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    faults: list[Fault] | int,
+    *,
+    overlap: int = 0,
+    hope_s: float = 30,
 ) -> tuple[Talk, dict[str, int]]:
     """Lose the connection in these ways, or so many times by chance, and return what came of it."""
     fake = FakeDiscord(CHANNELS)
     fake.gateway.heartbeat_ms = 200
     fake.gateway.overlap = overlap
     fake.answers_after_s = 0
-    seat_everywhere(default_url(data_dir), fake)
+    seat_everywhere(url, fake)
     talk = Talk(fake, ScriptedEngine(_answer, delay_s=0.02))
     faults = talk.shuffled(faults) if isinstance(faults, int) else faults
-    settings = settings_for(data_dir, monkeypatch)
+    settings = settings_for(settings.data_dir, monkeypatch, database_url=url)
     async with on_loopback(fake, talk.engine, monkeypatch, heartbeat_timeout=1.5), serving(settings, fake):
         talk.say(CHANNELS * 2)  # what was said meanwhile is looked for where somebody talked
         await talk.all_answered()
@@ -116,46 +122,50 @@ async def lose_again_and_again(
     return talk, talk.figures()
 
 
+@pytest.mark.both_databases
 @pytest.mark.timeout(600)
 async def test_what_is_said_while_the_connection_is_lost_is_answered_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cycles = count(len(Fault), 50)
-    talk, figures = await lose_again_and_again(tmp_path / "data", monkeypatch, cycles)
-    gateway = talk.fake.gateway
-    record("A5", losses=cycles, **figures, resumed=gateway.resumed, sessions=len(gateway.identified_at))
+    talk, figures = await lose_again_and_again(settings, database_url, monkeypatch, cycles)
+    gateway, database = talk.fake.gateway, make_url(database_url).get_backend_name()
+    sessions = len(gateway.identified_at)
+    record("A5", database=database, losses=cycles, **figures, resumed=gateway.resumed, sessions=sessions)
     assert (figures["lost"], figures["doubled"], figures["second_generations"]) == (0, 0, 0)
     assert gateway.resumed
-    assert len(gateway.identified_at) > 1
+    assert sessions > 1
 
 
+@pytest.mark.both_databases
 @pytest.mark.timeout(600)
 async def test_events_that_are_told_twice_after_a_resume_are_not_thought_about_twice(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     resumes = count(8, 50)
-    talk, figures = await lose_again_and_again(tmp_path / "data", monkeypatch, [Fault.TORN] * resumes, overlap=20)
-    told_again = talk.fake.gateway.told_again
-    record("A6", resumes=resumes, events_told_twice=told_again, **figures)
+    faults = [Fault.TORN] * resumes
+    talk, figures = await lose_again_and_again(settings, database_url, monkeypatch, faults, overlap=20)
+    told_again, database = talk.fake.gateway.told_again, make_url(database_url).get_backend_name()
+    record("A6", database=database, resumes=resumes, events_told_twice=told_again, **figures)
     assert told_again > 10 * resumes
     assert (figures["lost"], figures["doubled"], figures["second_generations"]) == (0, 0, 0)
 
 
 async def test_without_catching_up_messages_of_a_lost_session_are_lost(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def not_at_all(*_given: object) -> None:
         return None
 
     monkeypatch.setattr(Meanwhile, "_catch_up", not_at_all)
-    _, figures = await lose_again_and_again(tmp_path / "data", monkeypatch, [Fault.INVALID], hope_s=3)
+    _, figures = await lose_again_and_again(settings, database_url, monkeypatch, [Fault.INVALID], hope_s=3)
     record("A5 without catching up", **figures)
     assert figures["lost"] == SAID_MEANWHILE
 
 
 @pytest.mark.parametrize("without", [("memory",), ("claim",), ("claim", "memory")], ids=" and ".join)
 async def test_either_of_two_protections_keeps_repeated_events_from_the_model(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without: tuple[str, ...]
+    settings: Settings, database_url: str, monkeypatch: pytest.MonkeyPatch, without: tuple[str, ...]
 ) -> None:
     claim, hearing = Store.claim, Inbox.hearing
 
@@ -173,6 +183,7 @@ async def test_either_of_two_protections_keeps_repeated_events_from_the_model(
         monkeypatch.setattr(Store, "claim", claims_always)
     if "memory" in without:
         monkeypatch.setattr(Inbox, "hearing", always_first)
-    _, figures = await lose_again_and_again(tmp_path / "data", monkeypatch, [Fault.TORN] * 3, overlap=20, hope_s=5)
+    faults = [Fault.TORN] * 3
+    _, figures = await lose_again_and_again(settings, database_url, monkeypatch, faults, overlap=20, hope_s=5)
     record(f"A6 without {' and '.join(without)}", **figures)
     assert bool(figures["second_generations"]) is (len(without) == 2)

@@ -20,43 +20,31 @@ from tests.torture import count, record
 
 KILLS = count(2, 10)
 
-# Killed before the n-th line of ours that is run: at any place, and the same one in every run.
+# Killed before the n-th line of the store that it runs.
 VICTIM = """
-import os, signal, sys
+import sys
 from pathlib import Path
 from persona_chat.store import backup, people
 from persona_chat.store.database import default_url, open_database
 from persona_chat.store.restore import restore
 from persona_chat.store.store import Store
+from tests.fatal_line import FatalLine
 
-what, database, left, copy = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
-folder = str(Path(backup.__file__).parent)
-
-def lines(frame, event, _):
-    global left
-    if not frame.f_code.co_filename.startswith(folder):
-        return None
-    if event == "line":
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-    return lines
+what, database, kill_at, copy = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
 
 def forget():
     store = Store(open_database(default_url(database.parent)))
     with store.ledger.noted("forgotten", (int(sys.argv[5]),)):
         store.people.forget(int(sys.argv[5]))
 
-total = left
-sys.settrace(lines)
-if what == "backup":
-    backup.back_up(database, "0000")
-elif what == "restore":
-    restore(database, copy)
-else:
-    forget()
-sys.settrace(None)
-print(total - left)
+with FatalLine(Path(backup.__file__).parent, kill_at) as line:
+    if what == "backup":
+        backup.back_up(database, "0000")
+    elif what == "restore":
+        restore(database, copy)
+    else:
+        forget()
+print(line.ran)
 """
 
 

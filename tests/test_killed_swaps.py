@@ -3,12 +3,9 @@
 import asyncio
 import os
 import random
-import signal
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 
 import pytest
 from sqlalchemy import make_url
@@ -21,12 +18,13 @@ from persona_chat.store.database import open_database
 from persona_chat.store.store import Store
 from persona_chat.swap import Swap
 from tests.adapter_folders import make_adapter, write_card
+from tests.fatal_line import FatalLine
 from tests.torture import count, record
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.timeout(count(300, 1200))]
 
 KILLS = count(4, 60)
-OURS = str(Path(persona_chat.__file__).parent)
+OURS = Path(persona_chat.__file__).parent
 
 
 def in_child(act: Callable[[], None], kill_at: int) -> int | None:
@@ -34,23 +32,10 @@ def in_child(act: Callable[[], None], kill_at: int) -> int | None:
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        left = kill_at
-
-        def lines(frame: FrameType, event: str, _: object) -> object:
-            nonlocal left
-            if not frame.f_code.co_filename.startswith(OURS):
-                return None
-            if event == "line":
-                left -= 1
-                if left == 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
-            return lines
-
-        threading.settrace(lines)  # type: ignore[arg-type]
-        sys.settrace(lines)  # type: ignore[arg-type]
         try:
-            act()
-            os.write(writing, str(kill_at - left).encode())
+            with FatalLine(OURS, kill_at) as line:
+                act()
+            os.write(writing, str(line.ran).encode())
         finally:
             os._exit(0)
     os.close(writing)

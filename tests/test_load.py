@@ -8,10 +8,13 @@ from pathlib import Path
 from statistics import median
 
 import pytest
+from sqlalchemy import make_url
 
+from persona_chat.settings import Settings
 from persona_chat.store.database import default_url
-from tests.fakediscord.server import BOT, ME, FakeDiscord, listening
-from tests.living_bot import LivingBot, counted, ledger, quantile, seat_everywhere, until
+from tests.fakediscord.server import BOT, ME, FakeDiscord
+from tests.living_bot import LivingBot, counted, ledger, living, quantile, until
+from tests.postgres import on_sqlite, only_whole_on_a_server
 from tests.torture import count, record
 
 CHANNELS = count(20, 200)
@@ -24,26 +27,17 @@ FLOOD = 50 * TALK_S  # 500 in ten seconds
 
 
 @asynccontextmanager
-async def living(data_dir: Path, discord: FakeDiscord, **settings: str) -> AsyncIterator[LivingBot]:
-    """The bot at work in every channel, inside the block; at the end it is stopped."""
-    seat_everywhere(default_url(data_dir), discord)
-    async with listening(discord) as port:
-        bot = LivingBot(port, data_dir, settings=settings)
-        await bot.start()
-        try:
-            await until(discord, lambda: discord.gateway.connected)
-            hello = discord.post(discord.channels[0], "are you there")
-            await until(discord, lambda: hello in discord.waits(discord.channels[0]))
-            yield bot
-            await bot.stop()
-        except BaseException:
-            await bot.kill()
-            raise
-    assert not discord.unknown, discord.unknown
+async def at_work(data_dir: Path, url: str, discord: FakeDiscord, **settings: str) -> AsyncIterator[LivingBot]:
+    """The bot inside the block, which has answered one message already."""
+    async with living(data_dir, discord, url=url, settings=settings) as bot:
+        hello = discord.post(discord.channels[0], "are you there")
+        await until(discord, lambda: hello in discord.waits(discord.channels[0]))
+        yield bot
 
 
+@pytest.mark.both_databases
 @pytest.mark.timeout(300)
-async def test_a_burst_in_all_channels_is_answered_whole_and_fairly(tmp_path: Path) -> None:
+async def test_a_burst_in_all_channels_is_answered_whole_and_fairly(settings: Settings, database_url: str) -> None:
     """E1. The bot's own limits are off, and a channel's line (25) holds the ten: all are to be answered.
 
     A channel waits from its messages, which come in one burst, until the last of its answers; that is at most three
@@ -52,7 +46,7 @@ async def test_a_burst_in_all_channels_is_answered_whole_and_fairly(tmp_path: Pa
     """
     discord = FakeDiscord(CHANNELS)
     asked: dict[int, int] = {}
-    async with living(tmp_path / "data", discord) as bot:
+    async with at_work(settings.data_dir, database_url, discord) as bot:
         idle = bot.rss_mb
         for number in range(IN_EACH):
             asked |= {discord.post(channel, f"message {number}"): channel for channel in discord.channels}
@@ -67,6 +61,7 @@ async def test_a_burst_in_all_channels_is_answered_whole_and_fairly(tmp_path: Pa
     late = bot.late_ms(0.99)
     record(
         "E1",
+        database=make_url(database_url).get_backend_name(),
         channels=len(discord.channels),
         messages=len(asked),
         lost=lost,
@@ -80,7 +75,7 @@ async def test_a_burst_in_all_channels_is_answered_whole_and_fairly(tmp_path: Pa
         files=most_files,
     )
     assert (lost, doubled) == (0, 0)
-    assert ledger(tmp_path / "data") == {"answered": len(asked) + 1}
+    assert ledger(database_url) == {"answered": len(asked) + 1}
     assert max(waits) <= 3 * median(waits)
     assert late <= 250
     assert most_mb - idle <= 100
@@ -99,7 +94,7 @@ async def test_who_writes_without_end_slows_nobody_else(tmp_path: Path, channels
     discord = FakeDiscord(channels)
     people = PEOPLE if channels > 1 else 4
     as_it_comes = {"BURST_S": "0.5", "PERSON_PER_MINUTE": "20", "CHANNEL_PER_MINUTE": "90"}
-    async with living(tmp_path / "data", discord, **as_it_comes):
+    async with at_work(tmp_path / "data", default_url(tmp_path / "data"), discord, **as_it_comes):
         idle = await _talk(discord, people, flooded=False)
         beside = await _talk(discord, people, flooded=True)
     where = "in channels of their own" if channels > 1 else "in one channel"
@@ -130,18 +125,20 @@ async def _talk(discord: FakeDiscord, people: int, *, flooded: bool) -> list[flo
     return [discord.waits(channel)[to] for to, channel in asked.items()]
 
 
+@pytest.mark.both_databases
 @pytest.mark.timeout(300)
-async def test_what_no_person_says_is_never_answered(tmp_path: Path) -> None:
+async def test_what_no_person_says_is_never_answered(settings: Settings, database_url: str) -> None:
     """E4. What comes from other bots, from webhooks, ours too, and from the bot itself, also where it speaks to it."""
+    only_whole_on_a_server(database_url)
     discord = FakeDiscord(10)
-    messages = count(500, 10_000)
+    messages = count(500, 10_000) if on_sqlite(database_url) else 2000
     kinds = (
         {"author": {"id": "77", "username": "another bot", "discriminator": "0", "bot": True, "avatar": None}},
         {"webhook_id": "78"},
         {"webhook_id": "79", "application_id": str(BOT)},
         {"author": ME, "nonce": "1.0"},
     )
-    async with living(tmp_path / "data", discord) as bot:
+    async with at_work(settings.data_dir, database_url, discord) as bot:
         for number in range(messages):
             channel = discord.channels[number % len(discord.channels)]
             to_us = {"mentions": [ME], "content": f"<@{BOT}> message {number}"} if number % 3 == 0 else {}
@@ -150,6 +147,7 @@ async def test_what_no_person_says_is_never_answered(tmp_path: Path) -> None:
                 hello = discord.post(channel, "and you?")
                 await until(discord, lambda to=hello, at=channel: to in discord.waits(at))  # type: ignore[misc]
     people = 1 + messages // 100
-    record("E4", messages=messages, generations=bot.asked() - people)
+    database = make_url(database_url).get_backend_name()
+    record("E4", database=database, messages=messages, generations=bot.asked() - people)
     assert bot.asked() == people
-    assert ledger(tmp_path / "data") == {"answered": people}
+    assert ledger(database_url) == {"answered": people}

@@ -4,19 +4,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, make_url
 
 from persona_chat.inbox import CHANNELS as LOOKED_AT
-from persona_chat.store.database import default_url, open_database
-from persona_chat.store.tables import ANSWERED, Marks, Messages
-from tests.fakediscord.server import GUEST, FakeDiscord, listening
-from tests.living_bot import LivingBot, seat_everywhere, until
+from persona_chat.settings import Settings
+from persona_chat.store.database import open_database
+from persona_chat.store.schema import upgrade
+from persona_chat.store.store import Store
+from persona_chat.store.tables import ANSWERED, Messages
+from tests.fakediscord.server import EPOCH_MS, GUEST, FakeDiscord
+from tests.living_bot import living, until
+from tests.postgres import only_whole_on_a_server
 from tests.torture import count, record
 
 CHANNELS, GUILDS = count(500, 5000), count(10, 50)
 
 
-def everybody_talked(data_dir: Path, discord: FakeDiscord) -> None:
+def everybody_talked(url: str, discord: FakeDiscord) -> None:
     """As if somebody had talked in every channel this week, the last in the last one."""
     said = [(discord.post(channel, "long ago"), channel) for channel in discord.channels]
     rows = [
@@ -32,43 +36,41 @@ def everybody_talked(data_dir: Path, discord: FakeDiscord) -> None:
         }
         for message, channel in said
     ]
-    engine = open_database(default_url(data_dir))
+    engine = open_database(url)
     with engine.begin() as connection:
         connection.execute(insert(Messages), rows)
-        connection.execute(insert(Marks), [{"channel_id": at, "message_id": upto} for upto, at in said])
-    engine.dispose()
+    store = Store(engine)
+    store.inbox.mark({channel: message for message, channel in said})
+    store.close()
 
 
-async def started(data_dir: Path, discord: FakeDiscord) -> tuple[float, float]:
+async def started(data_dir: Path, url: str, discord: FakeDiscord) -> tuple[float, float]:
     """Start the bot there; return how many seconds it was until it had caught up, and its memory after that, in MB.
 
     It has when what was said while it was away in the channel where it looks last is answered.
     """
-    seat_everywhere(default_url(data_dir), discord)
-    everybody_talked(data_dir, discord)
+    upgrade(url)
+    everybody_talked(url, discord)
     last = discord.channels[-LOOKED_AT:][0]
-    async with listening(discord) as port:
-        bot = LivingBot(port, data_dir)
-        missed = discord.post(last, "is anybody there?")
-        await bot.start()
-        try:
-            await until(discord, lambda: missed in discord.waits(last))
-            here = discord.post(discord.channels[0], "and here?")
-            await until(discord, lambda: here in discord.waits(discord.channels[0]))
-            rss_mb = bot.rss_mb
-            await bot.stop()
-        except BaseException:
-            await bot.kill()
-            raise
-    assert not discord.unknown, discord.unknown
-    return discord.waits(last)[missed], rss_mb
+    missed = discord.post(last, "is anybody there?")
+    async with living(data_dir, discord, url=url) as bot:
+        await until(discord, lambda: missed in discord.waits(last))
+        here = discord.post(discord.channels[0], "and here?")
+        await until(discord, lambda: here in discord.waits(discord.channels[0]))
+        rss_mb = bot.rss_mb
+    answered_at = (missed >> 22) / 1000 + EPOCH_MS / 1000 + discord.waits(last)[missed]
+    return answered_at - bot.began_at, rss_mb
 
 
+@pytest.mark.both_databases
 @pytest.mark.timeout(300)
-async def test_thousands_of_idle_channels_cost_little(tmp_path: Path) -> None:
+async def test_thousands_of_idle_channels_cost_little(settings: Settings, database_url: str) -> None:
     """E3. From the process' beginning, and so with all that is imported and the two seconds that discord.py waits."""
-    _, one_mb = await started(tmp_path / "one", FakeDiscord())
-    seconds, many_mb = await started(tmp_path / "many", FakeDiscord(CHANNELS, GUILDS))
-    record("E3", channels=CHANNELS, guilds=GUILDS, seconds_to_caught_up=seconds, more_mb=many_mb - one_mb)
+    only_whole_on_a_server(database_url)
+    _, one_mb = await started(settings.data_dir, database_url, FakeDiscord())
+    seconds, many_mb = await started(settings.data_dir, database_url, FakeDiscord(CHANNELS, GUILDS))
+    database = make_url(database_url).get_backend_name()
+    figures = {"seconds_to_caught_up": seconds, "more_mb": many_mb - one_mb}
+    record("E3", database=database, channels=CHANNELS, guilds=GUILDS, **figures)
     assert seconds <= 20
     assert many_mb - one_mb <= 150

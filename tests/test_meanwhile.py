@@ -2,10 +2,11 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
-from sqlalchemy import select, update
+from discord.utils import time_snowflake
+from sqlalchemy import select
 
 from bot.client import PersonaBot
 from bot.draft import GOES_ON
@@ -16,10 +17,12 @@ from persona_chat.errors import GaveUp
 from persona_chat.heard import Heard
 from persona_chat.inbox import EXPIRED, Inbox
 from persona_chat.persona import Persona
+from persona_chat.place import Place
 from persona_chat.settings import Settings
 from persona_chat.store.store import Store
 from persona_chat.store.tables import Messages
 from tests.discord_world import World, echo, make_bot, world
+from tests.test_retention import age
 
 VERA = Persona("Vera", "I keep a lighthouse.")
 
@@ -155,11 +158,8 @@ async def test_a_message_that_brings_the_bot_down_does_so_a_few_times_only(store
 
 async def test_what_is_too_old_is_let_go_of(store: Store, settings: Settings) -> None:
     async with went_down(store, settings) as away:
-        asked = away.said("How are you?")
+        asked = time_snowflake(away.here.env.now() - timedelta(minutes=11))
         assert store.claim(away.heard(asked, "How are you?"))
-        with store._writing() as connection:
-            old = datetime.now(UTC) - timedelta(minutes=11)
-            connection.execute(update(Messages).where(Messages.message_id == asked).values(claimed_at=old))
         await away.back()
         assert len(away.replies()) == 1
         assert away.state(asked) == ("refused", EXPIRED, "")
@@ -248,10 +248,20 @@ async def test_what_fails_while_it_is_looked_is_looked_at_the_next_time(
     monkeypatch.setattr(store.inbox, "left", left)
     inbox.try_again(1)
     with pytest.raises(OSError):  # noqa: PT011
-        await inbox.open_again()
-    await inbox.open_again()
-    await inbox.open_again()
+        await inbox.open_again(0)
+    await inbox.open_again(0)
+    await inbox.open_again(0)
     assert [sorted(ids) for ids in asked] == [[1], [1, 2], [2]]  # type: ignore[call-overload]
+
+
+@pytest.mark.both_databases
+async def test_a_mark_goes_when_nobody_has_talked_there_for_a_week(store: Store, database_url: str) -> None:
+    for channel, days in ((1, 6), (2, 8)):
+        assert store.claim(Heard(channel, Place(channel, 7, 3), "Gus", "Hello"))
+        age(database_url, {channel: days})
+    store.inbox.mark({1: 10, 2: 10, 3: 10})
+    assert await Inbox(store).left(10) == ()
+    assert store.inbox.marks() == {1: 10}
 
 
 @pytest.mark.parametrize("upto", [5, 12])

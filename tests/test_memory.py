@@ -179,7 +179,7 @@ async def test_the_form_holds_what_it_is_filled_with(store: Store, settings: Set
     seated = await chat.cast.seated(PLACE)
     assert seated is not None
     for filled in ("\n".join(["x" * (LONGEST + 1)] * MOST), "x" * 3000):
-        notes = MemoryForm(chat, PLACE, seated.kept, filled).notes
+        notes = MemoryForm(chat, PLACE, seated.kept, (), filled).notes
         assert len(filled) <= (notes.max_length or 0) <= 4000
 
 

@@ -10,6 +10,7 @@ import discord
 import pytest
 import simcord
 from simcord.builders import ChannelHandle
+from sqlalchemy import make_url
 
 from bot import faces
 from persona_chat.engine.scripted import ScriptedEngine
@@ -21,6 +22,7 @@ from persona_chat.store.schema import upgrade
 from persona_chat.store.store import Store
 from tests.discord_world import World, world
 from tests.hostile import message
+from tests.postgres import Postgres, on_sqlite, only_whole_on_a_server
 from tests.torture import count, record
 
 pytestmark = [pytest.mark.usefixtures("webhook_discord"), pytest.mark.timeout(count(120, 900))]
@@ -93,19 +95,27 @@ def last(channel: ChannelHandle) -> discord.Message:
     return said
 
 
-async def test_no_way_pings_anybody(tmp_path: Path, settings: Settings) -> None:
-    chance = Random(3)
-    texts = [f"{chance.choice(MENTIONS)} {message(chance, 'hi')[:300]}" for _ in range(count(8, 100))]
+@pytest.mark.both_databases
+async def test_no_way_pings_anybody(
+    tmp_path: Path, settings: Settings, database_url: str, request: pytest.FixtureRequest
+) -> None:
+    only_whole_on_a_server(database_url)
+    database, chance = make_url(database_url).get_backend_name(), Random(3)
+    number = count(8, 100) if on_sqlite(database_url) else 30
+    texts = [f"{chance.choice(MENTIONS)} {message(chance, 'hi')[:300]}" for _ in range(number)]
     engine, ways, offences = ScriptedEngine(lambda asked: asked.dialogue[-1].text), Counter[str](), []
     for first in range(0, len(texts), AT_ONCE):
         url = default_url(tmp_path, f"{first}.sqlite3")
+        if not on_sqlite(database_url):
+            postgres: Postgres = request.getfixturevalue("postgres")
+            url = postgres.url(postgres.with_all_tables())
         upgrade(url)
         store = Store(open_database(url))
         async with world(store, settings, engine, webhooks=True) as here:
             ways += await talked(here, texts[first : first + AT_ONCE])
             offences += loud(here.env)
         store.close()
-    record("F7", texts=len(texts), sent=ways.total(), ways=len(ways), pings=len(offences))
+    record("F7", database=database, texts=len(texts), sent=ways.total(), ways=len(ways), pings=len(offences))
     assert set(ways) == WAYS
     assert min(ways.values()) >= len(texts)
     assert not offences

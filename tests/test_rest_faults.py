@@ -10,11 +10,13 @@ from typing import Any
 
 import discord
 import pytest
+from sqlalchemy import make_url
 
 from bot import answering, faces, faults, meanwhile, outgoing
 from bot.places import said_at
 from persona_chat.engine.scripted import ScriptedEngine
 from persona_chat.inbox import Inbox
+from persona_chat.settings import Settings
 from tests.fakediscord.bot_here import Here, bot_here
 from tests.fakediscord.server import ME, FakeDiscord
 from tests.fakediscord.webhooks import webhook_of
@@ -59,14 +61,19 @@ def switch_off(monkeypatch: pytest.MonkeyPatch, protection: str) -> None:
 
 
 async def broken(
-    data_dir: Path, monkeypatch: pytest.MonkeyPatch, statuses: tuple[int, ...], each: int, within_s: float = 90
+    data_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    statuses: tuple[int, ...],
+    each: int,
+    within_s: float = 90,
+    url: str | None = None,
 ) -> Here:
     """A message in each of many channels, whose reply is answered with the status again and again, 0 for a reset."""
     kinds = [(status, committed) for status in statuses for committed in (False, True) for _ in range(each)]
     there = FakeDiscord(len(kinds))
     for channel, (status, committed) in zip(there.channels, kinds, strict=True):
         there.faults.plan(sends(channel), status, times=IN_A_ROW if status else 1, committed=committed)
-    async with bot_here(there, data_dir, monkeypatch) as here:
+    async with bot_here(there, data_dir, monkeypatch, url=url) as here:
         for channel in there.channels:
             here.say(channel)
         await here.until_answered(within_s)
@@ -74,14 +81,16 @@ async def broken(
         return here
 
 
+@pytest.mark.both_databases
 async def test_faults_of_the_server_lose_nothing_and_double_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hurry(monkeypatch, count(50, 1))
     monkeypatch.setattr(meanwhile, "AGAIN_EVERY_S", NEVER_S)
-    here = await broken(tmp_path / "data", monkeypatch, (500, 502, 503, 504), count(4, 20))
+    here = await broken(settings.data_dir, monkeypatch, (500, 502, 503, 504), count(4, 20), url=database_url)
     lost, doubled = here.counted()
-    record("A3", faults=here.discord.faults.hits.total(), messages=len(here.asked), lost=lost, doubled=doubled)
+    database, faults = make_url(database_url).get_backend_name(), here.discord.faults.hits.total()
+    record("A3", database=database, faults=faults, messages=len(here.asked), lost=lost, doubled=doubled)
     assert (lost, doubled) == (0, 0)
     for channel, message in here.asked:
         nonces = [said.get("nonce") for asked, said in here.discord.faults.said if asked == sends(channel)[:-1]]
@@ -99,16 +108,17 @@ async def test_without_a_protection_from_the_server_that_would_be_seen(
     assert here.counted() != (0, 0)
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("looked", [True, False][: count(1, 2)])
 async def test_what_failed_too_often_is_sent_while_the_bot_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, looked: bool
+    settings: Settings, database_url: str, monkeypatch: pytest.MonkeyPatch, looked: bool
 ) -> None:
     hurry(monkeypatch, 50)
     monkeypatch.setattr(meanwhile, "AGAIN_EVERY_S", 0.2 if looked else NEVER_S)
     there = FakeDiscord(6)
     for channel in there.channels:
         there.faults.plan(sends(channel), 503, times=10, committed=channel % 2 == 0)
-    async with bot_here(there, tmp_path / "data", monkeypatch) as here:
+    async with bot_here(there, settings.data_dir, monkeypatch, url=database_url) as here:
         for channel in there.channels:
             here.say(channel, "first")
             here.say(channel, "second")

@@ -112,7 +112,12 @@ async def test_without_a_limit_of_refusals_that_would_be_seen(
     assert there.faults.most_invalid > 100 or max(tries.values()) > 3
 
 
-async def test_where_permissions_changed_it_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("forgotten", [True, False], ids=["forgotten", "without that"])
+async def test_where_permissions_changed_it_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forgotten: bool
+) -> None:
+    if not forgotten:
+        monkeypatch.setattr(outgoing.Outgoing, "try_again", lambda *_given: None)
     there = FakeDiscord()
     (channel,) = there.channels
     there.faults.plan(ANYTHING, 403, times=outgoing.TRIES, code=50013)
@@ -120,13 +125,17 @@ async def test_where_permissions_changed_it_is_tried_again(tmp_path: Path, monke
         for text in ("one", "two", "three"):
             here.say(channel, text)
             await here.until_settled()
+        await here.until(lambda: here.bot.outgoing.left_alone(channel))
         assert here.bot.outgoing.left_alone(channel)
         assert not there.replies(channel)
         there.gateway.tell("CHANNEL_UPDATE", there._channel(channel))
-        await here.until(lambda: not here.bot.outgoing.left_alone(channel))
+        await here.until(lambda: not here.bot.outgoing.left_alone(channel), 30 if forgotten else 0.5)
         last = here.say(channel, "four")
-        await here.until(lambda: bool(there.replies(channel)))
-        assert there.replies(channel) == [(last, "heard four")]
+        await here.until(lambda: bool(there.replies(channel)), 30 if forgotten else 0.5)
+        said = there.replies(channel)
+    which = "A2 permissions changed" if forgotten else "A2 permissions changed without trying again"
+    record(which, refused=outgoing.TRIES, answered_afterwards=len(said))
+    assert said == ([(last, "heard four")] if forgotten else [])
 
 
 async def test_after_an_hour_a_channel_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,16 +168,41 @@ async def test_what_was_not_sent_while_nothing_was_is_sent_afterwards(
         assert there.replies(talking) == [(asked, "heard hello")]
 
 
-async def test_a_token_that_is_refused_ends_the_bot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def refused_token(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch, stops: bool = True
+) -> tuple[FakeDiscord, TokenRejected | None]:
+    """Messages to a bot whose token Discord does not accept any more, and what the bot ended with in a while."""
     there = FakeDiscord(10)
     there.faults.plan(ANYTHING, 401, times=10**6)
-    async with bot_here(there, tmp_path / "data", monkeypatch) as here:
+    ended: TokenRejected | None = None
+    async with bot_here(there, data_dir, monkeypatch) as here:
+        if not stops:
+            monkeypatch.setattr(here.bot.outgoing.rejected, "set", lambda: None)
         here.say(there.channels[0])
-        with pytest.raises(TokenRejected) as ended:
-            await asyncio.wait_for(here.serving, 30)
-    record("A2 token", invalid=there.faults.most_invalid, exit_code=ended.value.exit_code)
-    assert ended.value.exit_code == 4  # deploy's unit does not start it again after that
+        try:
+            await asyncio.wait_for(here.serving, 30 if stops else 1)
+        except TokenRejected as error:
+            ended = error
+        except TimeoutError:
+            pass
+    return there, ended
+
+
+async def test_a_token_that_is_refused_ends_the_bot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there, ended = await refused_token(tmp_path / "data", monkeypatch)
+    assert ended is not None
+    record("A2 token", invalid=there.faults.most_invalid, exit_code=ended.exit_code)
+    assert ended.exit_code == 4  # deploy's unit does not start it again after that
     assert there.faults.most_invalid == 1
+
+
+async def test_without_the_stop_at_a_refused_token_that_would_be_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there, ended = await refused_token(tmp_path / "data", monkeypatch, stops=False)
+    record("A2 token without stopping", invalid=there.faults.most_invalid)
+    assert ended is None
+    assert there.faults.most_invalid > 1
 
 
 @pytest.mark.parametrize("heeded", [True, False])

@@ -13,14 +13,17 @@ from sqlalchemy import create_engine, update
 from bot.run import forgetting, open_core
 from persona_chat import privacy as privacy_module
 from persona_chat.engine.scripted import ScriptedEngine
+from persona_chat.errors import PersonaGone
 from persona_chat.heard import Heard
+from persona_chat.persona import Persona
+from persona_chat.place import Scope, Spot
 from persona_chat.settings import Settings, load_settings
 from persona_chat.store import backup
 from persona_chat.store import forgetting as statements
 from persona_chat.store.database import DATABASE
 from persona_chat.store.store import Store
 from persona_chat.store.tables import Messages
-from tests.people import CANARY, GUS, OLIVE, chat_of, files_with, place, rows, say, seat_vera
+from tests.people import CANARY, CHANNEL, GUS, OLIVE, chat_of, files_with, place, rows, say, seat_vera
 from tests.postgres import rows_of
 
 pytestmark = pytest.mark.both_databases
@@ -74,6 +77,32 @@ async def test_old_reports_go_too(store: Store, settings: Settings, database_url
     assert [report.reason for report in store.reports.of(GUS)] == ["young"]
     assert CANARY not in rows(database_url)
     assert files_with(settings.data_dir, CANARY) == []
+
+
+async def test_personas_that_were_deleted_go_when_they_can_have_been_missed_long_enough(
+    store: Store, settings: Settings, database_url: str
+) -> None:
+    home = Spot(Scope.SERVER, 50)
+    for number, (name, days) in enumerate((("Old", 31), ("Young", 29), ("Answered", 31)), 1):
+        kept = store.library.create(home, Persona(name, f"{CANARY if days > 30 else 'kept'} {number}"), GUS)
+        if name == "Answered":
+            store.seating.seat(Spot(Scope.CHANNEL, CHANNEL), kept.id, GUS)
+            seated = store.seating.seated(place())
+            assert seated is not None
+            say(store, 1, GUS, "Hello", seated.revision_id)
+        store.library.delete(kept.id)
+        long_ago = (datetime.now(UTC) - timedelta(days=days)).strftime("%Y-%m-%d %H:%M:%S.%f")
+        change = "UPDATE personas SET deleted_at = :long_ago WHERE id = :id"
+        rows_of(database_url, change, long_ago=long_ago, id=kept.id)
+    _, privacy = chat_of(store, settings)
+    assert await privacy.sweep() == 2
+    assert await privacy.sweep() == 0
+    assert CANARY not in rows(database_url)
+    assert files_with(settings.data_dir, CANARY) == []
+    assert "Hello" in rows(database_url)
+    assert store.library.restore(2).persona.name == "Young"
+    with pytest.raises(PersonaGone):
+        store.library.restore(1)
 
 
 async def test_without_a_retention_everything_stays(store: Store, tmp_path: Path, database_url: str) -> None:

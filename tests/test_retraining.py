@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -53,19 +54,34 @@ async def test_data_that_is_none_fails_with_the_trainers_words(workshop: Worksho
     assert workshop.store.jobs.under_way() is None
 
 
-async def test_a_trainer_that_is_killed_fails_the_job_and_nothing_else(workshop: Workshop) -> None:
-    async def kill(job: Job) -> None:
-        os.kill((await child_of(workshop.retraining, job)).pid, signal.SIGKILL)
+KILLED = "The trainer was killed from outside; most often because memory ran out."
 
-    kills = count(1, 20)
+
+@pytest.mark.parametrize(
+    ("state", "kills", "ends", "reason"),
+    [
+        (State.TRAINING, count(1, 13), State.FAILED, KILLED),
+        (State.EVALUATING, 7, State.PARKED, f"It did not pass: it could not be compared. {KILLED}"),
+    ][: count(1, 2)],
+    ids=["training", "evaluating"][: count(1, 2)],
+)
+async def test_a_trainer_that_is_killed_ends_the_job_and_nothing_else(
+    workshop: Workshop, state: State, kills: int, ends: State, reason: str
+) -> None:
+    async def kill(job: Job) -> None:
+        while (job := await workshop.retraining.find(job.number)).state is not state or job.child is None:
+            assert job.reason is None  # it has not ended
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(chance.uniform(0, count(0, 2)) if state is State.TRAINING else 0)
+        os.kill(job.child.pid, signal.SIGKILL)
+
+    chance = Random(3)
     for _kill in range(kills):  # after each one the next can begin
         job = await done(workshop.retraining, kill)
-        assert (job.state, job.reason) == (
-            State.FAILED,
-            "The trainer was killed from outside; most often because memory ran out.",
-        )
+        assert (job.state, job.reason) == (ends, reason)
         assert job.child is None
-    record("B3 trainer", kills=kills, failed=kills)
+        assert workshop.store.services(1) == ()
+    record(f"B3 trainer, {state}", kills=kills, **{ends: kills})
 
 
 async def test_replies_pause_where_the_settings_say_so_and_go_on_afterwards(

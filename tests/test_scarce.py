@@ -1,39 +1,20 @@
-"""A clock that jumps while the bot runs, and a machine that lets it open few files."""
+"""A clock that jumps while the bot runs or is down, and a machine that lets it open few files."""
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from persona_chat.store.database import default_url
+from persona_chat.inbox import EXPIRED
 from tests.fakediscord.gateway import Fault
-from tests.fakediscord.server import FakeDiscord, listening
-from tests.living_bot import LivingBot, counted, ledger, seat_everywhere, until
+from tests.fakediscord.server import FakeDiscord
+from tests.living_bot import counted, ledger, living, until
 from tests.torture import count, record
 
 FIRST_PERSON = 200
 AHEAD, BACK = signal.SIGUSR1, signal.SIGUSR2
 WAYS = ((AHEAD, BACK), (BACK, AHEAD))
-
-
-@asynccontextmanager
-async def living(data_dir: Path, discord: FakeDiscord, **how: Any) -> AsyncIterator[LivingBot]:
-    seat_everywhere(default_url(data_dir), discord)
-    async with listening(discord) as port:
-        bot = LivingBot(port, data_dir, **how)
-        await bot.start()
-        try:
-            await until(discord, lambda: discord.gateway.connected)
-            yield bot
-            await bot.stop()
-        except BaseException:
-            await bot.kill()
-            raise
-    assert not discord.unknown, discord.unknown
 
 
 @pytest.mark.timeout(300)
@@ -67,6 +48,62 @@ async def test_a_clock_that_jumps_stops_nobody(tmp_path: Path, jumps: tuple[sign
     record(f"C7 {'ahead' if jumps[0] is AHEAD else 'back'}", messages=len(asked), lost=lost, doubled=doubled)
     assert (lost, doubled) == (0, 0)
     assert ledger(tmp_path / "data") == {"answered": len(asked)}
+
+
+HOUR_S = 3600
+CLOCKS = {0: "right", HOUR_S: "an hour ahead", -HOUR_S: "an hour behind"}
+JUMPS_S = ((0, HOUR_S), (0, -HOUR_S), (HOUR_S, 0), (-HOUR_S, 0))
+TOO_OLD_S = 660.0
+
+
+@pytest.mark.parametrize(("before_s", "after_s"), JUMPS_S[: count(1, 4)])
+async def test_a_clock_that_jumps_while_the_bot_is_down_costs_no_answer(
+    tmp_path: Path, before_s: int, after_s: int
+) -> None:
+    """C7. An hour ahead or back, from a clock that was right or to one: nothing is older for it, or younger.
+
+    What was begun when the bot was killed is answered, and what was said while it was down, unless that is more than
+    ten minutes old at Discord.
+    """
+    discord = FakeDiscord(5)
+    *channels, quiet = discord.channels
+    asked: dict[int, int] = {}
+
+    def all_say(word: str) -> None:
+        asked.update({discord.post(one, word, person=FIRST_PERSON + one): one for one in channels})
+
+    def answered() -> bool:
+        return not counted(discord, asked)[0]
+
+    async def claimed(messages: int) -> None:
+        async with asyncio.timeout(10):
+            while ledger(data_dir).get("claimed", 0) < messages:  # noqa: ASYNC110  it runs in another process
+                await asyncio.sleep(0.02)
+
+    settings = {"PERSON_PER_MINUTE": "20", "CHANNEL_PER_MINUTE": "90"}
+    clock = ("--delay-s", "0.3", "--shifting-clock", "--ahead-s")
+    data_dir = tmp_path / "data"
+    async with living(data_dir, discord, *clock, str(before_s), settings=settings) as bot:
+        all_say("hello")
+        await until(discord, answered)
+        await asyncio.sleep(1.5)  # for it to be kept up to where it was heard
+        all_say("as it dies")
+        discord.post(quiet, "long ago", ago_s=TOO_OLD_S)
+        await claimed(len(discord.channels))
+        await bot.kill()
+        assert ledger(data_dir)["claimed"] == len(discord.channels)
+        all_say("while it is down")
+        discord.post(quiet, "long ago too", ago_s=TOO_OLD_S)
+        await bot.start(*clock, str(after_s))
+        await until(discord, answered)
+        all_say("when it is back")
+        await until(discord, answered)
+    lost, doubled = counted(discord, asked)
+    late = len(discord.replies(quiet))
+    clocks = f"{CLOCKS[before_s]}, then {CLOCKS[after_s]}"
+    record(f"C7 down, clock {clocks}", messages=len(asked), lost=lost, doubled=doubled, answered_too_late=late)
+    assert (lost, doubled, late) == (0, 0, 0)
+    assert ledger(data_dir) == {"answered": len(asked), EXPIRED: 1}
 
 
 @pytest.mark.timeout(300)

@@ -306,7 +306,8 @@ def test_damage_that_only_the_integrity_check_sees_stops_the_upgrade_too(url, fi
     say_something(url)
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("PRAGMA writable_schema=ON")
-        connection.execute("UPDATE sqlite_schema SET sql = replace(sql, 'adapter TEXT', 'adapter TEXT NOT NULL')")
+        # An index over other values than it holds.
+        connection.execute("UPDATE sqlite_schema SET sql = replace(sql, '(speaker_id)', '(channel_id)')")
         connection.commit()
     with_second()
     with pytest.raises(DatabaseUnusable, match="integrity check fails"):

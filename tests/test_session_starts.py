@@ -16,8 +16,9 @@ from bot import identifies, run
 from bot.identifies import APART_S, AT_ONCE, DAY_S, LATELY_S, NAME, Identifies
 from persona_chat.engine.scripted import ScriptedEngine
 from persona_chat.errors import DiscordUnreachable, GatewayRefused, IntentMissing, TokenRejected
-from tests.fakediscord.in_process import on_loopback, serving, settings_for, until
+from tests.fakediscord.bot_here import on_loopback, serving, settings_for
 from tests.fakediscord.server import FakeDiscord, listening
+from tests.living_bot import until
 from tests.torture import record
 
 STARTS = 10

@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from persona_chat.store.database import default_url
 from tests.fakediscord.gateway import Fault as Loss
-from tests.fakediscord.server import FakeDiscord, listening
-from tests.living_bot import LivingBot, counted, ledger, seat_everywhere, until
+from tests.fakediscord.server import FakeDiscord
+from tests.living_bot import LivingBot, counted, ledger, living, until
 from tests.torture import count, record
 
 CHANNELS = 20
@@ -148,19 +147,9 @@ async def test_a_bot_that_lives_long_among_faults_loses_nothing_and_does_not_gro
     """E5. Nothing is away for ten minutes, so nothing may expire: each message is answered, and once."""
     data_dir = tmp_path / "data"
     discord = FakeDiscord(CHANNELS)
-    seat_everywhere(default_url(data_dir), discord)
-    async with listening(discord) as port:
-        bot = LivingBot(port, data_dir)
-        await bot.start()
-        try:
-            await until(discord, lambda: discord.gateway.connected)
-            soak = Soak(Around(discord, bot))
-            await soak.live()
-            await bot.stop()
-        except BaseException:
-            await bot.kill()
-            raise
-    assert not discord.unknown, discord.unknown
+    async with living(data_dir, discord) as bot:
+        soak = Soak(Around(discord, bot))
+        await soak.live()
     lost, doubled = counted(discord, soak.asked)
     record(
         "E5",

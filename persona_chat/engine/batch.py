@@ -11,10 +11,10 @@ from persona_chat.engine.again import begins_slot
 from persona_chat.engine.draw import draw
 from persona_chat.engine.head import Candidates
 from persona_chat.engine.kept import Cache, Kept, common_start
-from persona_chat.engine.memory import give_back, is_shortage, trim
+from persona_chat.engine.memory import give_back, is_lost, is_shortage, trim
 from persona_chat.engine.reply import Finish
 from persona_chat.engine.row import Row
-from persona_chat.errors import EngineFailed, trace
+from persona_chat.errors import EngineFailed, EngineLost, trace
 
 # A chunk of a prompt is read between two tokens of the rows that are being written. Half as much at a time would let
 # those wait half as long for each token, and reading eight long prompts take a third longer: a token of each reply is
@@ -197,7 +197,7 @@ class Batch:
     def _fail(self, rows: Sequence[Row], error: Exception) -> None:
         _log.error("%d of %d replies failed: %s", len(rows), len(self.rows), trace(error))
         for row in rows:
-            row.failed = EngineFailed()
+            row.failed = EngineLost() if is_lost(error) else EngineFailed()
 
     def _next(self, row: Row, ids: Sequence[int], logits: Sequence[float]) -> None:
         """Draw the row's next token, and see whether it ends there."""

@@ -28,7 +28,7 @@ from persona_chat.engine.row import Limits
 from persona_chat.engine.thread import ModelThread
 from persona_chat.engine.tokens import Tokens
 from persona_chat.engine.writer import Job, Writer
-from persona_chat.errors import BaseUnavailable, EngineFailed, EngineResting, PersonaChatError, trace
+from persona_chat.errors import BaseUnavailable, EngineFailed, EngineLost, EngineResting, PersonaChatError, trace
 from persona_chat.persona import Persona
 from persona_chat.settings import Settings
 
@@ -111,6 +111,10 @@ class LocalEngine:
             reply: Reply = await self._run(asked.promise.future)
             self._restarts = 0
             return reply
+        except EngineLost:
+            _log.critical("the model's device does nothing more in this process, which is given up")
+            self.lost.set()
+            raise EngineFailed from None
         finally:
             stop.set()  # matters when the awaiting task was cancelled
             thread.withdraw(asked)
@@ -142,7 +146,7 @@ class LocalEngine:
         if thread is None or loaded is None:
             return EngineState(ready=False)
         return EngineState(
-            ready=thread.alive and not self._resting,
+            ready=thread.alive and not self._resting and not self.lost.is_set(),
             waiting=thread.waiting(),
             writing=sum(self._writer.served().values()),
             kept=len(loaded.batch.kept),

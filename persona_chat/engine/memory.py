@@ -1,4 +1,4 @@
-"""How much memory models may still take, and giving back what one had. Importing it imports no torch."""
+"""How much memory models may still take, giving it back, and what errors say of that. Importing it imports no torch."""
 
 import ctypes
 import gc
@@ -39,8 +39,19 @@ def is_shortage(error: BaseException) -> bool:
     """Whether this error of torch says that memory does not suffice."""
     import torch
 
-    # On a CPU torch raises a plain RuntimeError.
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    # On a CPU torch raises a plain RuntimeError, and so it does for what CUDA's libraries ask for by themselves.
+    return any(words in str(error) for words in ("can't allocate memory", "out of memory", "ALLOC_FAILED"))
+
+
+def is_lost(error: BaseException) -> bool:
+    """Whether this error of torch says that a device is lost to this process.
+
+    After a fault of a kernel CUDA gives the same error to every call until the process ends ("sticky":
+    https://docs.nvidia.com/cuda/cuda-runtime-api/group__CUDART__TYPES.html).
+    """
+    return "CUDA error" in str(error) and not is_shortage(error)
 
 
 def _allowed() -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from random import Random
 
 from persona_chat.engine.reply import Finish, Sampling
+from persona_chat.errors import PersonaChatError
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Row:
         self.text = ""
         self.first_token_at = 0.0  # time.perf_counter()
         self.finish: Finish | None = None
-        self.failed: Exception | None = None
+        self.failed: PersonaChatError | None = None
 
     @property
     def unread(self) -> int:

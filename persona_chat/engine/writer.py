@@ -114,7 +114,7 @@ class Writer:
     def _finish(self, begun: _Begun) -> None:
         row, job = begun.row, begun.asked.job
         if row.failed is not None:
-            raise EngineFailed
+            raise row.failed
         text = template.read_reply(row.text)
         poor = row is begun.first and not row.sampling.whole and worth_another_try(text)
         if row.limits.stopped() or not text or poor:

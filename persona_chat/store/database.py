@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InternalError, NoSuchModuleError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from persona_chat.errors import DatabaseUnusable, DataFolderUnusable, SettingsError
@@ -43,12 +43,16 @@ NO_DRIVER = (
     "The Python driver that PERSONA_CHAT_DATABASE_URL names is not installed. For postgresql+psycopg:// run "
     "`pip install 'psycopg[binary]'`."
 )
+SPOILED = (
+    "{path} is damaged or is no SQLite database. Move it away to start afresh, or put the newest file of {backups} in "
+    "its place."
+)
 UNUSABLE = "{path} cannot be used. Check the disk, and that we may read and write the file and its folder."
 DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 UNWRITABLE = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY}
-AWAY = OperationalError
-"""A database that is locked, full, or cannot be reached; it may be back a moment later."""
+AWAY = (OperationalError, InternalError)
+"""A database that is locked, full, away, or (the second) only lets us read; it may be back a moment later."""
 
 
 def default_url(data_dir: Path, name: str = DATABASE) -> str:
@@ -181,10 +185,7 @@ def _file_trouble(path: Path, error: DBAPIError | sqlite3.Error) -> str | None:
     # The low byte is the kind of error, the rest of it says where.
     code = getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if code in DAMAGED:
-        return (
-            f"{path} is damaged or is no SQLite database. Move it away to start afresh, or put the newest "
-            f"file of {backups_of(path)} in its place."
-        )
+        return SPOILED.format(path=path, backups=backups_of(path))
     if code in LOCKED:
         return f"{path} is locked by another program. Stop that one and try again."
     if code in UNWRITABLE:

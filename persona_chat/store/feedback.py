@@ -1,10 +1,10 @@
 """What people think of replies: all SQL about it as verbs. Ids are Discord's; a version is a reply and its number."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import case, delete, func, select, update
 
@@ -84,6 +84,36 @@ class FeedbackStore:
         theirs = (Feedback.person_id == person_id, Feedback.reply_id.in_(versions))
         with self._writing() as connection:
             connection.execute(update(Feedback).where(*theirs, Feedback.verdict == thumb.value).values(verdict=None))
+            connection.execute(delete(Feedback).where(*theirs, *_SAYS_NOTHING))
+
+    def judged(self, message_id: int, person_id: int, thumb: Thumb) -> tuple[int, ...]:
+        """Return the versions of the answer to a message of which a person has that verdict."""
+        query = (
+            select(Replies.number)
+            .join(Feedback, Feedback.reply_id == Replies.id)
+            .join(Messages, Messages.id == Replies.message_id)
+            .where(Messages.message_id == message_id, Feedback.person_id == person_id, Feedback.verdict == thumb.value)
+            .order_by(Replies.number)
+        )
+        with self._reading() as connection:
+            return tuple(connection.scalars(query))
+
+    def let_go(
+        self,
+        message_id: int,
+        person_id: int,
+        numbers: Sequence[int],
+        what: Literal["verdict", "suggestion"],
+        before: datetime,
+    ) -> None:
+        """Let go of what a person thought of these versions, unless they said something of them since then."""
+        versions = (
+            select(Replies.id).join(Messages).where(Messages.message_id == message_id, Replies.number.in_(numbers))
+        )
+        theirs = (Feedback.person_id == person_id, Feedback.reply_id.in_(versions), Feedback.updated_at < before)
+        with self._writing() as connection:
+            nothing = {"verdict": None} if what == "verdict" else {"suggestion": ""}
+            connection.execute(update(Feedback).where(*theirs).values(nothing))
             connection.execute(delete(Feedback).where(*theirs, *_SAYS_NOTHING))
 
     def tallies(self) -> tuple[Tally, ...]:

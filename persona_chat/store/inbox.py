@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 
 from persona_chat.persona import Persona
 from persona_chat.store.library import WORDS, Begin, persona_of
@@ -35,14 +35,14 @@ class Inbox:
         self._reading, self._writing = reading, writing
         self._insert = insert
 
-    def expire(self, before: datetime, reason: str) -> int:
-        """Refuse messages claimed before then that nobody answered, and keep no word of them; return how many."""
+    def expire(self, oldest: int, reason: str) -> int:
+        """Refuse claimed messages before that one which nobody answered, and keep no word of them; return how many."""
         with self._writing() as connection:
-            old = update(Messages).where(Messages.state == CLAIMED, Messages.claimed_at < before)
+            old = update(Messages).where(Messages.state == CLAIMED, Messages.message_id < oldest)
             return connection.execute(old.values(**_refused(reason))).rowcount
 
-    def left(self, since: datetime, message_ids: Sequence[int] | None = None) -> tuple[Left, ...]:
-        """Return what is not over of the messages claimed since then, or of these among them, the oldest first.
+    def left(self, oldest: int, message_ids: Sequence[int] | None = None) -> tuple[Left, ...]:
+        """Return what is not over of the messages from `oldest` on, or of these among them, the oldest first.
 
         Of an answered one it cannot be said here in how many parts its reply goes out: all of them are returned.
         """
@@ -51,7 +51,7 @@ class Inbox:
             select(*columns, *WORDS)
             .outerjoin(Replies, (Replies.message_id == Messages.id) & (Replies.number == 1))
             .outerjoin(Revisions, Revisions.id == Replies.revision_id)
-            .where(Messages.state.in_((CLAIMED, ANSWERED)), Messages.claimed_at >= since, Messages.shown == 1)
+            .where(Messages.state.in_((CLAIMED, ANSWERED)), Messages.message_id >= oldest, Messages.shown == 1)
             .order_by(Messages.id)
         )
         if message_ids is not None:
@@ -113,6 +113,12 @@ class Inbox:
                 where=Marks.message_id < new.excluded.message_id,
             )
             connection.execute(moved)
+
+    def forget_marks(self, before: datetime) -> int:
+        """Let go of the marks of channels where nobody talked to us since then; return how many that were."""
+        talked_in = select(Messages.channel_id).where(Messages.claimed_at >= before)
+        with self._writing() as connection:
+            return connection.execute(delete(Marks).where(Marks.channel_id.not_in(talked_in))).rowcount
 
     def talked_in(self, within: timedelta, now: datetime, most: int) -> tuple[int, ...]:
         """Return the channels in which somebody talked to us in that time, the latest first."""

@@ -75,6 +75,12 @@ class Library:
         with self._reading() as connection:
             return one(connection, query if also_deleted else query.where(Personas.deleted_at.is_(None)))
 
+    def is_from_before(self, persona_id: int, moment: datetime) -> bool:
+        """Whether there is a persona of that id, deleted or not, that was made before then."""
+        query = select(Personas.id).where(Personas.id == persona_id, Personas.created_at < moment)
+        with self._reading() as connection:
+            return connection.scalar(query) is not None
+
     def list(self, homes: Iterable[Spot]) -> tuple[Kept, ...]:
         """Return the personas of these homes, by name."""
         of_homes = tuple_(Personas.home, Personas.home_id).in_([(home.scope.value, home.id) for home in homes])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from persona_chat.store.library import Begin
 from persona_chat.store.tables import ANSWERED, Channels, Messages, Replies, Revisions
@@ -72,9 +72,31 @@ class Memories:
     def keep(self, channel_id: int, persona_id: int, notes: Sequence[str], by: int) -> None:
         """Let the persona remember these notes of all that was said there until now, and no others."""
         with self._writing() as connection:
-            newest = connection.scalar(select(func.max(Messages.id)).where(Messages.channel_id == channel_id)) or 0
-            since = connection.scalar(select(Channels.since).where(Channels.id == channel_id)) or 0
-            new = {"notes": list(notes), "upto": newest, "since": since, "by": by, "edited_at": datetime.now(UTC)}
-            row = self._insert(Rows).values(channel_id=channel_id, persona_id=persona_id, **new)
-            key = [Rows.channel_id, Rows.persona_id]
-            connection.execute(row.on_conflict_do_update(index_elements=key, set_=new))
+            said = Messages.channel_id == channel_id
+            self._put(connection, channel_id, persona_id, said, list(notes), by, datetime.now(UTC))
+
+    def let_go(self, channel_id: int, persona_id: int, before: datetime) -> None:
+        """Let the persona remember nothing of what was said there before then, unless that was changed since."""
+        there = select(Rows.edited_at).where(Rows.channel_id == channel_id, Rows.persona_id == persona_id)
+        with self._writing() as connection:
+            edited_at = connection.scalar(there)
+            if edited_at is None or edited_at < before:
+                said = (Messages.channel_id == channel_id) & (Messages.claimed_at < before)
+                self._put(connection, channel_id, persona_id, said, [], None, before)
+
+    def _put(
+        self,
+        connection: Connection,
+        channel_id: int,
+        persona_id: int,
+        said: ColumnElement[bool],
+        notes: list[str],
+        by: int | None,
+        at: datetime,
+    ) -> None:
+        newest = connection.scalar(select(func.max(Messages.id)).where(said)) or 0
+        since = connection.scalar(select(Channels.since).where(Channels.id == channel_id)) or 0
+        new = {"notes": notes, "upto": newest, "since": since, "by": by, "edited_at": at}
+        row = self._insert(Rows).values(channel_id=channel_id, persona_id=persona_id, **new)
+        key = [Rows.channel_id, Rows.persona_id]
+        connection.execute(row.on_conflict_do_update(index_elements=key, set_=new))

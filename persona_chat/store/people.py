@@ -177,15 +177,20 @@ class People:
     def forget_before(self, moment: datetime) -> int:
         """Let go of messages from before then, as by `forget`; return how many. Call it until there are none.
 
-        It takes a part of a second, so that whoever is stopped meanwhile need not wait.
+        So are memories that were changed and personas that were deleted before then. It takes a part of a second, so
+        that whoever is stopped meanwhile need not wait.
         """
         words = forgetting.Words()
+        deleted = select(Personas.id).where(Personas.deleted_at < moment, Personas.current != 0)
         with self._writing() as connection:
             memories = connection.execute(delete(Memories).where(Memories.edited_at < moment)).rowcount
+            personas = connection.scalars(deleted.limit(forgetting.BATCH)).all()
+            for persona_id in personas:
+                forgetting.persona(connection, persona_id)
         for _ in range(BATCHES):
             if not forgetting.some(self._writing, forgetting.said_before(moment), words):
                 break
-        return words.messages + words.unanswered + memories
+        return words.messages + words.unanswered + memories + len(personas)
 
     def scrub(self, *, whole: bool) -> bool:
         """Empty an SQLite database's log, and with `whole` write its file anew; whether that was done.

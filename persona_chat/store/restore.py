@@ -15,6 +15,11 @@ from persona_chat.store.keys import NO_KEYS, Keys
 from persona_chat.store.redo import redo
 from persona_chat.store.store import Store
 
+TOO_OLD = (
+    "{source} is of {made_at:%Y-%m-%d}, and what people had deleted before {since:%Y-%m-%d} is not noted any more: it "
+    "would be back. Nothing was changed. `--even-so` restores it all the same."
+)
+
 
 @dataclass(frozen=True)
 class Restored:
@@ -23,18 +28,22 @@ class Restored:
     replaced: Path | None
     deletions: int
     all_of_them: bool
-    """Whether the backup does not say when it was made, so that every deletion ever noted was done."""
+    """Whether the backup does not say when it was made, so that every deletion that is noted was done."""
 
 
-def restore(database: Path, source: Path, keys: Keys = NO_KEYS) -> Restored:
+def restore(database: Path, source: Path, keys: Keys = NO_KEYS, *, even_so: bool = False) -> Restored:
     """Put the backup `source` in the database's place. Nobody may use the folder meanwhile.
 
     It is made ready in a folder of its own (copied, checked, brought up to date, deletions done again) and then takes
     the name at once: killed at any moment, the database is the old one or the new one. Raises InputError,
     DatabaseUnusable, DatabaseTooNew, and KeyMissing where a deletion has to read what is encrypted, and has then
-    changed nothing.
+    changed nothing. InputError is also for a backup from before what is still noted of deletions, unless `even_so`.
     """
     _check(source)
+    noted, made_at = ledger.Ledger(ledger.beside(database)), backup.made_at(database, source)
+    since = noted.whole_since()
+    if made_at is not None and since is not None and made_at < since and not even_so:
+        raise InputError(TOO_OLD.format(source=source, made_at=made_at, since=since))
     folder = database.parent / "restoring"
     shutil.rmtree(folder, ignore_errors=True)  # of one that was killed
     database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -44,8 +53,7 @@ def restore(database: Path, source: Path, keys: Keys = NO_KEYS) -> Restored:
         os.close(os.open(ready, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         with explained(source):
             backup.copy(source, ready)
-        made_at = backup.made_at(database, source)
-        count = _bring_up_to_date(ready, ledger.Ledger(ledger.beside(database)), made_at, keys)
+        count = _bring_up_to_date(ready, noted, made_at, keys)
         replaced = _put(ready, database)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

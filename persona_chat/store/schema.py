@@ -17,6 +17,8 @@ from sqlalchemy import Connection, Engine, inspect
 from persona_chat.errors import DatabaseTooNew, DatabaseUnusable
 from persona_chat.store.backup import back_up
 from persona_chat.store.database import (
+    SPOILED,
+    backups_of,
     explained,
     for_reading,
     has_file,
@@ -99,14 +101,18 @@ def describe(state: SchemaState) -> str:
 def upgrade(url: str) -> Upgrade:
     """Bring the database up to date, all or nothing; an SQLite file that is behind is backed up first.
 
-    One that is up to date is left alone. Killed at any moment, it can simply be repeated; started twice at
-    once, the second waits and finds nothing to do. Raises DatabaseTooNew, DatabaseUnusable,
-    DataFolderUnusable and SettingsError.
+    One that is up to date is left alone, and no byte changes of one that is refused. Killed at any moment, it can
+    simply be repeated; started twice at once, the second waits and finds nothing to do. Raises DatabaseTooNew,
+    DatabaseUnusable, DataFolderUnusable and SettingsError.
     """
     path = sqlite_file(parse_url(url))
+    if path is not None and path.is_file():
+        check(url)  # a file of something else's would be turned to WAL where it is opened to be written
     with _opened(url) as engine, explained(path):
         with for_reading(engine).connect() as connection:
             state = _upgradable(connection)
+            if path is not None:
+                _check_pages(connection, path)
         if state.standing == "up to date":
             return Upgrade(state.current, state.head, None)
         with _locked(engine) as connection:
@@ -164,6 +170,12 @@ def _check_foreign_keys(connection: Connection) -> None:
     if orphans:
         tables = ", ".join(sorted({row[0] for row in orphans}))
         raise DatabaseUnusable(ORPHANS.format(count=len(orphans), tables=tables))
+
+
+def _check_pages(connection: Connection, path: Path) -> None:
+    """Raise DatabaseUnusable where SQLite's file has a damaged page, wherever it is. 92 MB take 0.3 s."""
+    if connection.exec_driver_sql("PRAGMA quick_check(1)").scalar() != "ok":
+        raise DatabaseUnusable(SPOILED.format(path=path, backups=backups_of(path)))
 
 
 def _upgradable(connection: Connection) -> SchemaState:

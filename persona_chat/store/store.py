@@ -26,7 +26,7 @@ from persona_chat.store.feedback import FeedbackStore
 from persona_chat.store.guests import GuestBook, guest_in
 from persona_chat.store.inbox import Inbox
 from persona_chat.store.jobs import Jobs
-from persona_chat.store.ledger import Ledger, beside
+from persona_chat.store.ledger import KEPT, Ledger, beside
 from persona_chat.store.library import Library
 from persona_chat.store.manners import MannersStore
 from persona_chat.store.memories import Memories
@@ -241,6 +241,19 @@ class Store:
         for copy in old:
             copy.unlink(missing_ok=True)
         return len(old)
+
+    def prune_ledger(self) -> int:
+        """Let go of notes of deletions that are older than `KEPT` and than the oldest backup; return how many.
+
+        Call it while nobody deletes anything. On a full disk they stay.
+        """
+        path, now = sqlite_file(self._engine.url), _now()
+        oldest = min(backup.made_of(path).values(), default=now) if path is not None else now
+        try:
+            return self.ledger.prune(min(now - KEPT, oldest))
+        except OSError as error:
+            log.warning("old notes of deletions stay: %s", error.strerror)
+            return 0
 
     def close(self) -> None:
         """Close every connection."""

@@ -59,13 +59,14 @@ class FakeDiscord:
         """The channels are dealt out to the guilds one by one."""
         return self.guilds[(channel - FIRST_CHANNEL) % len(self.guilds)]
 
-    def post(self, channel: int, text: str, person: int = GUEST, **more: Any) -> int:
+    def post(self, channel: int, text: str, person: int = GUEST, *, ago_s: float = 0.0, **more: Any) -> int:
         """Let somebody say something, the guest if nobody is named; whoever is connected is told.
 
-        `more` are fields of the message, for what is said by no person.
+        Its id says that it was said `ago_s` seconds ago. `more` are fields of the message, for what is said by no
+        person.
         """
         author = {"id": str(person), "username": f"guest {person}", "discriminator": "0"}
-        message = self._message(channel, text, author, more)
+        message = self._message(channel, text, author, more, ago_s)
         self.gateway.tell("MESSAGE_CREATE", message)
         return int(message["id"])
 
@@ -84,8 +85,10 @@ class FakeDiscord:
         found = [one for one in self.messages[channel].values() if one["author"]["id"] == str(BOT)]
         return [(int(one.get("message_reference", {}).get("message_id", 0)), one["content"]) for one in found]
 
-    def _message(self, channel: int, text: str, author: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
-        message_id = self._new_id()
+    def _message(
+        self, channel: int, text: str, author: dict[str, Any], more: dict[str, Any], ago_s: float = 0.0
+    ) -> dict[str, Any]:
+        message_id = self._new_id(ago_s)
         message = {
             "id": str(message_id),
             "type": 0,
@@ -108,8 +111,8 @@ class FakeDiscord:
         self.changed.set()
         return message
 
-    def _new_id(self) -> int:
-        return (int(time.time() * 1000) - EPOCH_MS << 22) + next(self._numbers) % (1 << 22)
+    def _new_id(self, ago_s: float = 0.0) -> int:
+        return (int((time.time() - ago_s) * 1000) - EPOCH_MS << 22) + next(self._numbers) % (1 << 22)
 
     def _guild(self, guild: int) -> dict[str, Any]:
         everyone = {

@@ -7,9 +7,9 @@ _CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 # On two cores: 17 tokens a second alone (without a limit 20), and 3 for each of two engines (without, 0.3).
 _SPINS = "20000"
 
-# oneDNN keeps what it prepared for 1,024 shapes of products, and torch's layer above it their descriptions, a quarter of
-# a megabyte each. Prompts are read in pieces of any length, so there are hundreds: after 600 pieces oneDNN's took 330 MB.
-# With 24 of them reading was as fast, with 8 half as fast.
+# oneDNN keeps what it prepared for 1,024 shapes of products, and torch's layer above it their descriptions, a quarter
+# of a megabyte each. Prompts are read in pieces of any length, so there are hundreds: after 600 pieces oneDNN's took
+# 330 MB. With 24 of them reading was as fast, with 8 half as fast.
 _SHAPES = "128"
 
 

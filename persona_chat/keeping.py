@@ -29,6 +29,7 @@ class Keeping:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._waiting: list[tuple[Callable[[], Any], asyncio.Future[Any]]] = []
+        self._under_way = False
         self._task: asyncio.Task[None] | None = None
 
     async def kept(self, verb: Callable[P, T], *given: P.args, **more: P.kwargs) -> T:
@@ -36,27 +37,36 @@ class Keeping:
         return await patiently(lambda: self._once(partial(verb, *given, **more)))
 
     async def _once(self, verb: Callable[[], T]) -> T:
-        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._waiting.append((verb, done))
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._keep_waiting())
-        return await done
-
-    async def _keep_waiting(self) -> None:
-        batch: list[tuple[Callable[[], Any], asyncio.Future[Any]]] = []
+        if self._under_way:
+            done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+            self._waiting.append((verb, done))
+            return await done
+        self._under_way = True
         try:
-            while self._waiting:
-                batch, self._waiting = self._waiting, []
-                try:
-                    outcomes = await asyncio.to_thread(self._store.together, [verb for verb, _done in batch])
-                except Exception as error:  # there is no thread any more
-                    outcomes = [Outcome(error=error)] * len(batch)
-                for (_verb, done), outcome in zip(batch, outcomes, strict=True):
-                    _end(done, outcome)
-        finally:  # where the event loop ends nobody waits for ever
-            for _verb, done in (*batch, *self._waiting):
+            return await asyncio.to_thread(verb)
+        finally:
+            self._next()
+
+    def _next(self) -> None:
+        """Begin with those that came meanwhile, if any still wait."""
+        self._waiting = [(verb, done) for verb, done in self._waiting if not done.done()]
+        self._under_way = bool(self._waiting)
+        if self._under_way:
+            self._task = asyncio.create_task(self._keep_together())
+
+    async def _keep_together(self) -> None:
+        batch, self._waiting = self._waiting, []
+        try:
+            outcomes = await asyncio.to_thread(self._store.together, [verb for verb, _done in batch])
+            for (_verb, done), outcome in zip(batch, outcomes, strict=True):
+                _end(done, outcome)
+        except Exception as error:  # there is no thread any more
+            for _verb, done in batch:
+                _end(done, Outcome(error=error))
+        finally:
+            for _verb, done in batch:  # where the event loop ends nobody waits for ever
                 done.cancel()
-            self._waiting = []
+            self._next()
 
 
 async def patiently(act: Callable[[], Awaitable[T]]) -> T:

@@ -107,10 +107,19 @@ async def test_nobody_waits_for_ever_where_no_thread_can_be_had(store: Store, mo
 
 async def test_nobody_waits_for_ever_where_the_event_loop_ends(store: Store) -> None:
     keeper = Keeping(store)
-    asked = asyncio.create_task(keeper.kept(store.claim, heard(1)))
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)  # the first begins its task, the second what that does
+    alone, beside = (asyncio.create_task(keeper.kept(store.claim, heard(number))) for number in (1, 2))
+    assert await alone
     assert keeper._task is not None
+    await asyncio.sleep(0)  # it begins
     keeper._task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(asked, 5)
+        await asyncio.wait_for(beside, 5)
+
+
+async def test_who_is_cancelled_while_alone_leaves_nobody_behind(store: Store) -> None:
+    kept = Keeping(store).kept
+    alone, beside = (asyncio.create_task(kept(store.claim, heard(number))) for number in (1, 2))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    alone.cancel()
+    assert await asyncio.wait_for(beside, 5)

@@ -6,7 +6,20 @@ They are about tables, not mapped classes, which would cost as much again.
 from collections.abc import Callable
 from typing import Any, cast
 
-from sqlalchemy import BigInteger, Table, bindparam, case, func, null, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    Column,
+    Table,
+    bindparam,
+    case,
+    func,
+    literal,
+    null,
+    or_,
+    select,
+    update,
+)
 
 from persona_chat.store.tables import (
     ANSWERED,
@@ -130,27 +143,36 @@ class Statements:
             )
             .where(personas.c.id == bindparam("persona_id"), personas.c.deleted_at.is_(None))
         )
-        self.message = select(messages.c.id).where(messages.c.message_id == bindparam("message_id"))
+        # asked: Discord's id of the message; the rest are columns of replies
+        asked = messages.c.message_id == bindparam("asked")
+        saved = [replies.c[name] for name in ("revision_id", "text", "adapter", "how", "created_at")]
         self.save_reply = (
             insert(replies)
-            .values(
-                {
-                    name: bindparam(name)
-                    for name in ("message_id", "revision_id", "text", "adapter", "how", "created_at")
-                }
-                | {"number": 1}
+            .from_select(
+                ["message_id", "number", *(column.name for column in saved)],
+                select(messages.c.id, literal(1), *(_given(column) for column in saved)).where(asked),
             )
             .on_conflict_do_nothing(index_elements=[replies.c.message_id, replies.c.number])
         )
-        # of: the row's id
-        self.answered = update(messages).where(messages.c.id == bindparam("of")).values(state=ANSWERED, reason=None)
+        self.answered = update(messages).where(asked).values(state=ANSWERED, reason=None)
+        self.mark_sent = (
+            insert(sent_parts)
+            .from_select(
+                ["reply_id", "part", "sent_id"],
+                select(replies.c.id, _given(sent_parts.c.part), _given(sent_parts.c.sent_id))
+                .join(messages, replies.c.message_id == messages.c.id)
+                .where(asked, replies.c.number == 1),
+            )
+            .on_conflict_do_nothing(index_elements=[sent_parts.c.reply_id, sent_parts.c.part])
+            .returning(sent_parts.c.reply_id)
+        )
         self.reply = (
             select(replies.c.id)
             .join(messages, replies.c.message_id == messages.c.id)
-            .where(messages.c.message_id == bindparam("message_id"), replies.c.number == 1)
+            .where(asked, replies.c.number == 1)
         )
-        self.mark_sent = (
-            insert(sent_parts)
-            .values({name: bindparam(name) for name in ("reply_id", "part", "sent_id")})
-            .on_conflict_do_nothing(index_elements=[sent_parts.c.reply_id, sent_parts.c.part])
-        )
+
+
+def _given(column: Column[Any]) -> BindParameter[Any]:
+    """A parameter that is written as the column's values are: what people say under its key."""
+    return bindparam(column.name, type_=column.type)

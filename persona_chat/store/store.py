@@ -169,20 +169,18 @@ class Store:
         The revision is given, not looked up: who talks there may have changed while this one was thinking.
         Raises LookupError for a message that was never claimed.
         """
+        saved = {
+            "asked": message_id,
+            "revision_id": revision_id,
+            "text": text,
+            "adapter": adapter,
+            "how": how,
+            "created_at": _now(),
+        }
         with self._writing() as connection:
-            message = connection.scalar(self._statements.message, {"message_id": message_id})
-            if message is None:
-                raise LookupError(f"message {message_id} was never claimed")
-            saved = {
-                "message_id": message,
-                "revision_id": revision_id,
-                "text": text,
-                "adapter": adapter,
-                "how": how,
-                "created_at": _now(),
-            }
             connection.execute(self._statements.save_reply, saved)
-            connection.execute(self._statements.answered, {"of": message})
+            if not connection.execute(self._statements.answered, {"asked": message_id}).rowcount:
+                raise LookupError(f"message {message_id} was never claimed")
 
     def refuse(self, message_id: int, reason: str) -> None:
         """Note why a claimed message gets no reply, in a short code, and keep nothing of what it said.
@@ -201,11 +199,12 @@ class Store:
 
         The first note of a part stays. Raises LookupError when no reply was saved.
         """
+        sent = {"asked": message_id, "part": part, "sent_id": sent_id}
         with self._writing() as connection:
-            reply = connection.scalar(self._statements.reply, {"message_id": message_id})
-            if reply is None:
+            if connection.scalar(self._statements.mark_sent, sent) is not None:
+                return
+            if connection.scalar(self._statements.reply, {"asked": message_id}) is None:
                 raise LookupError(f"message {message_id} has no reply")
-            connection.execute(self._statements.mark_sent, {"reply_id": reply, "part": part, "sent_id": sent_id})
 
     def adapter_in_service(self) -> Service | None:
         """Return which adapter was put in service last; None when none ever was chosen."""

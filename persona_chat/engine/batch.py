@@ -17,7 +17,7 @@ from persona_chat.engine.row import Row
 from persona_chat.errors import EngineFailed, EngineLost, trace
 
 # A chunk of a prompt is read between two tokens of the rows that are being written. Half as much at a time would let
-# those wait half as long for each token, and reading eight long prompts take a third longer: a token of each reply is
+# those wait half as long for each token, and reading eight long prompts take a fifth longer: a token of each reply is
 # written twice as often. Sums over more than 128 rows are added up in another order on some CPUs.
 CHUNK = 128
 

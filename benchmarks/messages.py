@@ -18,6 +18,7 @@ from pathlib import Path
 
 import discord
 
+from persona_chat.engine.memory import kept_for_good
 from persona_chat.example import DAVID
 from persona_chat.place import Place, Scope
 from persona_chat.settings import Settings
@@ -41,7 +42,8 @@ async def started(folder: Path, channels: int) -> AsyncIterator[tuple[World, lis
             for channel_id in ids:
                 place = Place(channel_id, here.owner.id, here.guild.id)
                 await here.bot.chat.cast.put(place, Scope.CHANNEL, DAVID)
-            yield here, ids
+            with kept_for_good():  # as `run` does
+                yield here, ids
     finally:
         store.close()
 

@@ -25,6 +25,7 @@ from persona_chat.chat import Chat
 from persona_chat.engine import base
 from persona_chat.engine.choice import engine_for
 from persona_chat.engine.local import LocalEngine
+from persona_chat.engine.memory import kept_for_good
 from persona_chat.engine.reply import ReplyEngine, Wait, plainly
 from persona_chat.errors import (
     EngineLost,
@@ -106,18 +107,19 @@ async def _serve(settings: Settings, token: str, stopping: Callable[[], None]) -
         async with bot, _ended_in_order(bot, engine), seen(bot, core.store, engine, metrics, settings):
             await login(bot, token)
             await start_engine(engine, engine.inner)
-            async with (
-                ended_without_model(engine.inner),
-                following(core, serving),
-                forgetting(core),
-                retraining_in(bot),
-                core.chat.inbox.keeping_marks(),
-                bot.meanwhile.looking_again(),
-                one_of_many(core, settings),
-            ):
-                _say_ready(bot)
-                await identifies.wait()
-                await connect(bot)
+            with kept_for_good():
+                async with (
+                    ended_without_model(engine.inner),
+                    following(core, serving),
+                    forgetting(core),
+                    retraining_in(bot),
+                    core.chat.inbox.keeping_marks(),
+                    bot.meanwhile.looking_again(),
+                    one_of_many(core, settings),
+                ):
+                    _say_ready(bot)
+                    await identifies.wait()
+                    await connect(bot)
 
 
 @dataclass(frozen=True)

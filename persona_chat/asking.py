@@ -14,6 +14,7 @@ from persona_chat.engine.reply import Reply, ReplyRequest
 from persona_chat.errors import InputError
 from persona_chat.guests import Called, answers_to, called
 from persona_chat.heard import Heard
+from persona_chat.keeping import Keeping
 from persona_chat.language import N_, _
 from persona_chat.memory import Memory
 from persona_chat.persona import Persona
@@ -28,8 +29,9 @@ NO_PERSONA = N_("Nobody is here to talk to yet. Set a persona with `/persona set
 class Asking:
     """Puts requests together."""
 
-    def __init__(self, store: Store, cast: Cast, memory: Memory, settings: Settings) -> None:
+    def __init__(self, store: Store, keeping: Keeping, cast: Cast, memory: Memory, settings: Settings) -> None:
         self._store = store
+        self._keeping = keeping
         self._cast = cast
         self._memory = memory
         self._settings = settings
@@ -37,7 +39,7 @@ class Asking:
     async def asked(self, heard: Heard) -> tuple[Seated, ReplyRequest]:
         """Return who answers, and what the engine is asked. Raises InputError where nobody talks, and AgeRestricted."""
         talk, turns = self._store.talk, self._settings.history_turns
-        seated, past = await asyncio.to_thread(talk, heard.place, turns, await self._called(heard))
+        seated, past = await self._keeping.read(talk, heard.place, turns, await self._called(heard))
         if seated is None:
             raise InputError(_(NO_PERSONA))
         check_age(heard.place, seated.persona)

@@ -51,10 +51,11 @@ class Chat:
         self.cast = Cast(store, engine)
         self.listening = Listening(store, self.cast)
         self.inbox = Inbox(store)
-        self._kept = Keeping(store).kept
+        keeping = Keeping(store)
+        self._kept = keeping.kept
         self.memory = Memory(store, on=settings.memory)
         self.moderation = Moderation(store)
-        self.asking = Asking(store, self.cast, self.memory, settings)
+        self.asking = Asking(store, keeping, self.cast, self.memory, settings)
         self._wait = wait
         self._store = store
         self._engine = engine

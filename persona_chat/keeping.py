@@ -3,13 +3,14 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from persona_chat.inbox import TOO_OLD
 from persona_chat.store.database import AWAY
-from persona_chat.store.store import Outcome, Store
+from persona_chat.store.store import Store
+from persona_chat.store.transactions import Outcome
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -21,22 +22,34 @@ PAUSE_S = 1.0
 
 
 class Keeping:
-    """Runs verbs of the store in a thread. What comes while others are kept is kept together after them.
+    """Runs verbs of the store in threads: those that write one after the other, and beside them those that read."""
+
+    def __init__(self, store: Store) -> None:
+        self._writers = _Line(store.writing.together)
+        self._readers = _Line(store.reading.together)
+
+    async def kept(self, verb: Callable[P, T], *given: P.args, **more: P.kwargs) -> T:
+        """Run a verb of the store that writes, as `patiently` does."""
+        return await patiently(lambda: self._writers.run(partial(verb, *given, **more)))
+
+    async def read(self, verb: Callable[P, T], *given: P.args, **more: P.kwargs) -> T:
+        """Run a verb of the store that only reads. Raises what it raises, and what the database does."""
+        return await self._readers.run(partial(verb, *given, **more))
+
+
+class _Line:
+    """Runs one verb after the other. What comes meanwhile is run together after it.
 
     Alone a verb is one transaction; beside fifty others it is a fiftieth of one, and of a thread's work.
     """
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, together: Callable[[Sequence[Callable[[], Any]]], list[Outcome]]) -> None:
+        self._together = together
         self._waiting: list[tuple[Callable[[], Any], asyncio.Future[Any]]] = []
         self._under_way = False
         self._task: asyncio.Task[None] | None = None
 
-    async def kept(self, verb: Callable[P, T], *given: P.args, **more: P.kwargs) -> T:
-        """Run a verb of the store, as `patiently` does."""
-        return await patiently(lambda: self._once(partial(verb, *given, **more)))
-
-    async def _once(self, verb: Callable[[], T]) -> T:
+    async def run(self, verb: Callable[[], T]) -> T:
         if self._under_way:
             done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
             self._waiting.append((verb, done))
@@ -57,7 +70,7 @@ class Keeping:
     async def _keep_together(self) -> None:
         batch, self._waiting = self._waiting, []
         try:
-            outcomes = await asyncio.to_thread(self._store.together, [verb for verb, _done in batch])
+            outcomes = await asyncio.to_thread(self._together, [verb for verb, _done in batch])
             for (_verb, done), outcome in zip(batch, outcomes, strict=True):
                 _end(done, outcome)
         except Exception as error:  # there is no thread any more

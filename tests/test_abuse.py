@@ -66,7 +66,7 @@ def units(line: str) -> int:
 
 
 def rows(store: Store, question: str) -> list[Any]:
-    with store._reading.begin() as connection:
+    with store.reading() as connection:
         return list(connection.execute(sql(question)).all())
 
 

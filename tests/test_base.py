@@ -1,14 +1,16 @@
 """The base model: converting the embedded one, choosing a precision, and saying why a base cannot be had."""
 
+import gc
 import json
 import subprocess
 import sys
 import textwrap
+import weakref
 from pathlib import Path
 
 import pytest
 
-from persona_chat.engine import base, cores, embedded
+from persona_chat.engine import base, cores, embedded, memory
 from persona_chat.engine.tokens import choose_pad
 from persona_chat.errors import BaseUnavailable
 from persona_chat.settings import Settings
@@ -129,6 +131,26 @@ def test_products_of_many_lengths_leave_little_behind():
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
     assert float(done.stdout) < 250
+
+
+class Circle:
+    """Refers to itself, as models do."""
+
+    def __init__(self):
+        self.itself = self
+
+
+def test_what_is_kept_for_good_goes_when_memory_is_given_back():
+    circle = Circle()
+    gone, before = weakref.ref(circle), gc.get_threshold()
+    with memory.kept_for_good():
+        del circle
+        gc.collect()
+        assert gone() is not None
+        memory.give_back()
+        assert gone() is None
+        assert gc.get_freeze_count() > 0
+    assert (gc.get_threshold(), gc.get_freeze_count()) == (before, 0)
 
 
 def test_a_base_that_does_not_say_how_much_it_reads_is_refused_in_words(tmp_path):

@@ -112,7 +112,7 @@ async def test_a_database_that_does_not_answer_is_said(
     engine = Measured(ScriptedEngine(echo), Metrics())
     async with world(store, settings) as here:
         assert store.answers_now()
-        with store._writing() as connection:
+        with store.writing() as connection:
             connection.exec_driver_sql("ALTER TABLE personas RENAME TO gone")
         app = Health(here.bot, engine, Metrics(), store.answers_now).app()
         async with TestClient(TestServer(app)) as client:

@@ -1,10 +1,11 @@
 """What many channels have to keep at the same moment is kept in few transactions, and each caller hears of its own."""
 
 import asyncio
+import threading
 
 import pytest
 from sqlalchemy import Engine, event
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError, OperationalError
 
 from persona_chat import keeping
 from persona_chat.heard import Heard
@@ -27,6 +28,13 @@ def commits(store: Store) -> list[int]:
     return ended
 
 
+def begun(store: Store) -> list[int]:
+    """A list that grows with each transaction of the store that begins."""
+    found: list[int] = []
+    event.listen(store._engine, "begin", lambda _connection: found.append(1))
+    return found
+
+
 async def test_fifty_at_once_are_two_transactions(store: Store) -> None:
     kept, ended = Keeping(store).kept, commits(store)
     claimed = await asyncio.gather(*(kept(store.claim, heard(number)) for number in range(1, 51)))
@@ -44,6 +52,41 @@ async def test_what_is_told_to_be_kept_can_be_read_by_others(store: Store) -> No
 
     await asyncio.gather(*map(claim, range(1, 21)))
     assert seen == [{number} for number in range(1, 21)]
+
+
+async def test_fifty_at_once_read_in_two_transactions_each_its_own(store: Store) -> None:
+    keeping, ended = Keeping(store), begun(store)
+    seat_vera(store)
+    for number in range(1, 51):
+        store.claim(heard(number))
+    ended.clear()
+    read = await asyncio.gather(*(keeping.read(store.inbox.known, [number, 99]) for number in range(1, 51)))
+    assert read == [{number} for number in range(1, 51)]
+    assert len(ended) == 2
+
+
+async def test_one_that_cannot_be_read_costs_the_others_nothing(store: Store) -> None:
+    keeping = Keeping(store)
+    store.claim(heard(1))
+
+    def broken() -> None:
+        with store.reading() as connection:
+            connection.exec_driver_sql("SELECT 1 / 0")  # a server ends the transaction there
+            raise LookupError
+
+    asked = [keeping.read(store.inbox.known, [1]) for _ in range(5)]
+    outcomes = await asyncio.gather(*asked, keeping.read(broken), return_exceptions=True)
+    assert outcomes[:5] == [{1}] * 5
+    assert isinstance(outcomes[5], LookupError | DataError)
+
+
+async def test_what_reads_does_not_wait_for_what_writes(store: Store) -> None:
+    keeping, going_on = Keeping(store), threading.Event()
+    writes = asyncio.create_task(keeping.kept(going_on.wait, 30))
+    await asyncio.sleep(0)
+    assert await asyncio.wait_for(keeping.read(store.inbox.known, [1]), 20) == set()
+    going_on.set()
+    assert await writes
 
 
 async def test_one_that_fails_costs_the_others_nothing(store: Store) -> None:
@@ -109,9 +152,9 @@ async def test_nobody_waits_for_ever_where_the_event_loop_ends(store: Store) -> 
     keeper = Keeping(store)
     alone, beside = (asyncio.create_task(keeper.kept(store.claim, heard(number))) for number in (1, 2))
     assert await alone
-    assert keeper._task is not None
+    assert keeper._writers._task is not None
     await asyncio.sleep(0)  # it begins
-    keeper._task.cancel()
+    keeper._writers._task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asyncio.wait_for(beside, 5)
 

@@ -66,7 +66,7 @@ class Away:
         return [(one.content, one.reference.message_id if one.reference else None) for one in found]
 
     def state(self, message_id: int) -> tuple[str, str | None, str]:
-        with self.store._reading.begin() as connection:
+        with self.store.reading() as connection:
             of = Messages.message_id == message_id
             row = connection.execute(select(Messages.state, Messages.reason, Messages.text).where(of)).one()
         return row.state, row.reason, row.text

@@ -279,7 +279,7 @@ def test_two_thousand_messages_are_let_go_of_in_many_short_transactions(
         store.claim(Heard(number, place(), "Gus", f"{CANARY} " * 30))
         store.save_reply(number, revision, "Well. " * 30, None, {"seed": 1})
     left: list[int] = []
-    original = store._writing
+    original = store.writing
 
     @contextmanager
     def counted() -> Iterator[Connection]:

@@ -152,7 +152,7 @@ async def test_while_fifty_are_answered_the_swap_loses_nothing_and_nothing_said_
             ]
         assert sum(map(len, asked.values())) == 6 * at_once
 
-    with store._reading.begin() as connection:
+    with store.reading() as connection:
         made_by = list(connection.exec_driver_sql("SELECT adapter FROM replies ORDER BY id").scalars())
     assert len(made_by) == 6 * at_once
     swapped = made_by.index(engine.adapter)
@@ -272,7 +272,7 @@ async def test_after_a_restart_the_message_says_that_it_was_interrupted(store: S
         assert "Interrupted." in message(here, job).content
 
         # A bot that was killed could edit nothing; the next one does.
-        with store._writing() as connection:
+        with store.writing() as connection:
             connection.exec_driver_sql("UPDATE jobs SET shown = 'training'")
         await here.bot.announcer.post(here.talk.id, job)
         async with retraining_in(here.bot):

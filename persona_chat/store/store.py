@@ -5,9 +5,8 @@ It speaks in values and in Discord's ids; rows stay here.
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from persona_chat.heard import Heard
 from persona_chat.place import Place
 from persona_chat.store import backup, services
 from persona_chat.store.answers import Answers, exchanges, parts_of
-from persona_chat.store.database import AWAY, DATABASE, for_reading, scrub, sqlite_file
+from persona_chat.store.database import DATABASE, for_reading, scrub, sqlite_file
 from persona_chat.store.feedback import FeedbackStore
 from persona_chat.store.guests import GuestBook, guest_in
 from persona_chat.store.inbox import Inbox
@@ -37,22 +36,9 @@ from persona_chat.store.seating import Seated, Seating
 from persona_chat.store.services import Service
 from persona_chat.store.statements import Statements
 from persona_chat.store.tables import CLAIMED, REFUSED, Messages
+from persona_chat.store.transactions import Transactions
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a verb returned, or what it raised."""
-
-    value: Any = None
-    error: Exception | None = None
-
-
-class _Joined(threading.local):
-    """The transaction that verbs called in this thread are a part of."""
-
-    connection: Connection | None = None
 
 
 class Store:
@@ -64,56 +50,41 @@ class Store:
     already, `manners` those about how the bot behaves in a channel, `memories` those about what personas remember
     there, `moderation` those about what servers allow, `reports` those about what moderators were told, `feedback`
     those about what people think of replies, and `people` those about what is kept of people. `ledger` is where
-    deletions are noted first; without a `data_dir` a store on a server has none.
+    deletions are noted first; without a `data_dir` a store on a server has none. `reading` and `writing` run verbs
+    together.
     """
 
     def __init__(self, engine: Engine, data_dir: Path | None = None) -> None:
         self._engine = engine
         path = sqlite_file(engine.url) or (data_dir and data_dir / DATABASE)
         self.ledger = Ledger(path and beside(path))
-        self._reading = for_reading(engine)
         # SQLite before 3.51.3 can lose commits when two connections write at the same moment, and threads that
         # poll for its lock are not served in order.
         self._one_writer = threading.Lock()
-        self._joined = _Joined()
+        self.reading, self.writing = Transactions(for_reading(engine).begin), Transactions(self._begin_writing)
         insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
         self._statements = Statements(insert)
-        self.jobs = Jobs(self._reading.begin, self._writing)
-        self.manners = MannersStore(self._reading.begin, self._writing, insert)
-        self.moderation = ModerationStore(self._reading.begin, self._writing, insert)
-        self.reports = Reports(self._reading.begin, self._writing)
-        self.memories = Memories(self._reading.begin, self._writing, insert)
-        self.library = Library(self._reading.begin, self._writing)
-        self.inbox = Inbox(self._reading.begin, self._writing, insert)
-        self.answers = Answers(self._reading.begin, self._writing, insert, self._statements)
-        self.feedback = FeedbackStore(self._reading.begin, self._writing, insert)
-        self.people = People(self._reading.begin, self._writing, insert, self._scrub)
-        self.seating = Seating(self._reading.begin, self._writing, insert, self._statements, self.library)
-        self.guests = GuestBook(self._reading.begin, self._writing, insert)
+        self.jobs = Jobs(self.reading, self.writing)
+        self.manners = MannersStore(self.reading, self.writing, insert)
+        self.moderation = ModerationStore(self.reading, self.writing, insert)
+        self.reports = Reports(self.reading, self.writing)
+        self.memories = Memories(self.reading, self.writing, insert)
+        self.library = Library(self.reading, self.writing)
+        self.inbox = Inbox(self.reading, self.writing, insert)
+        self.answers = Answers(self.reading, self.writing, insert, self._statements)
+        self.feedback = FeedbackStore(self.reading, self.writing, insert)
+        self.people = People(self.reading, self.writing, insert, self._scrub)
+        self.seating = Seating(self.reading, self.writing, insert, self._statements, self.library)
+        self.guests = GuestBook(self.reading, self.writing, insert)
 
     def answers_now(self) -> bool:
         """Whether the database can be read."""
         try:
-            with self._reading.begin() as connection:
+            with self.reading() as connection:
                 connection.exec_driver_sql("SELECT 1 FROM personas WHERE 1 = 0")
         except SQLAlchemyError:
             return False
         return True
-
-    def together(self, verbs: Sequence[Callable[[], Any]]) -> list[Outcome]:
-        """Run verbs of this store in one transaction, which costs little more than one of them; return what each did.
-
-        All count or, while the database takes nothing, none. Where one fails otherwise each has its own transaction.
-        """
-        if len(verbs) > 1:
-            try:
-                with self._joining():
-                    return [Outcome(verb()) for verb in verbs]
-            except AWAY as error:
-                return [Outcome(error=error) for _ in verbs]
-            except Exception as error:
-                log.info("%d verbs are tried one by one: %s", len(verbs), type(error).__name__)
-        return [_outcome(verb) for verb in verbs]
 
     def talk(self, place: Place, limit: int, guest_id: int | None = None) -> tuple[Seated | None, Dialogue]:
         """Return who talks in this place to this person, and the newest whole exchanges in at most `limit` turns.
@@ -123,7 +94,7 @@ class Store:
         A persona remembers what it said in the channel itself, oldest first: A, B, A, B, … Other words keep the talk,
         another persona begins its own, and the first one goes on when it returns. Empty where nobody talks.
         """
-        with self._reading.begin() as connection:
+        with self.reading() as connection:
             guest = guest_in(connection, place, guest_id) if guest_id is not None else None
             seated = guest or self.seating.seated_in(connection, place)
             if seated is None:
@@ -145,7 +116,7 @@ class Store:
             "claimed_at": _now(),
             "parts": parts_of(parts),
         }
-        with self._writing() as connection:
+        with self.writing() as connection:
             claimed = connection.scalar(self._statements.claim, given)
             if claimed is not None:
                 same = {name: given[name] for name in ("channel_id", "server_id", "speaker_id", "claimed_at")}
@@ -177,7 +148,7 @@ class Store:
             "how": how,
             "created_at": _now(),
         }
-        with self._writing() as connection:
+        with self.writing() as connection:
             connection.execute(self._statements.save_reply, saved)
             if not connection.execute(self._statements.answered, {"asked": message_id}).rowcount:
                 raise LookupError(f"message {message_id} was never claimed")
@@ -187,7 +158,7 @@ class Store:
 
         An answered one stays answered.
         """
-        with self._writing() as connection:
+        with self.writing() as connection:
             connection.execute(
                 update(Messages)
                 .where(Messages.message_id == message_id, Messages.state == CLAIMED)
@@ -200,7 +171,7 @@ class Store:
         The first note of a part stays. Raises LookupError when no reply was saved.
         """
         sent = {"asked": message_id, "part": part, "sent_id": sent_id}
-        with self._writing() as connection:
+        with self.writing() as connection:
             if connection.scalar(self._statements.mark_sent, sent) is not None:
                 return
             if connection.scalar(self._statements.reply, {"asked": message_id}) is None:
@@ -213,19 +184,19 @@ class Store:
 
     def put_in_service(self, adapter: str | None, why: str) -> None:
         """Move the one pointer to this adapter of the registry, or to the plain base (None); `why` is for people."""
-        with self._writing() as connection:
+        with self.writing() as connection:
             services.add(connection, adapter, why)
 
     def put_back(self, refused: str | None, adapter: str | None, why: str) -> None:
         """Move the pointer back to `adapter`, if `refused` is where it points; else somebody chose another since."""
-        with self._writing() as connection:
+        with self.writing() as connection:
             pointer = services.newest(connection, 1)
             if pointer and pointer[0].adapter == refused:
                 services.add(connection, adapter, why)
 
     def services(self, limit: int) -> tuple[Service, ...]:
         """Return the last `limit` moves of the pointer, the newest first."""
-        with self._reading.begin() as connection:
+        with self.reading() as connection:
             return services.newest(connection, limit)
 
     def backups(self) -> int:
@@ -263,28 +234,9 @@ class Store:
             return scrub(self._engine, whole=whole)
 
     @contextmanager
-    def _writing(self) -> Iterator[Connection]:
-        if self._joined.connection is not None:
-            yield self._joined.connection
-            return
+    def _begin_writing(self) -> Iterator[Connection]:
         with self._one_writer, self._engine.begin() as connection:
             yield connection
-
-    @contextmanager
-    def _joining(self) -> Iterator[None]:
-        with self._writing() as connection:
-            self._joined.connection = connection
-            try:
-                yield
-            finally:
-                self._joined.connection = None
-
-
-def _outcome(verb: Callable[[], Any]) -> Outcome:
-    try:
-        return Outcome(verb())
-    except Exception as error:
-        return Outcome(error=error)
 
 
 def _now() -> datetime:

@@ -19,6 +19,7 @@ import psutil
 from persona_chat.adapters import SHIPPED
 from persona_chat.dialogue import Speaker, Turn
 from persona_chat.engine.local import LocalEngine
+from persona_chat.engine.memory import kept_for_good
 from persona_chat.engine.reply import ReplyRequest, Sampling
 from persona_chat.persona import Persona
 from persona_chat.settings import load_settings
@@ -60,6 +61,12 @@ async def soak(turns: int, channels: int, at_once: int, data_dir: Path | None) -
     settings = load_settings(data_dir=data_dir).model_copy(update={"queue_size": 4 * at_once})
     engine = LocalEngine(settings, adapter=SHIPPED)
     await engine.start()
+    with kept_for_good():  # as `run` does
+        await _talk(engine, turns, channels, at_once)
+    await engine.close()
+
+
+async def _talk(engine: LocalEngine, turns: int, channels: int, at_once: int) -> None:
     talks = [Talk(number) for number in range(channels)]
     late = array("f")  # as objects these were a tenth of what the process grew by
     watching = asyncio.create_task(watch(late))
@@ -87,7 +94,6 @@ async def soak(turns: int, channels: int, at_once: int, data_dir: Path | None) -
     watching.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await watching
-    await engine.close()
     warm = memory[len(memory) // 5]
     latest = sorted(late)[int(0.99 * len(late))]
     print(f"memory after the first fifth {warm:.0f} MB, at the end {memory[-1]:.0f} MB: {memory[-1] / warm - 1:+.1%}")

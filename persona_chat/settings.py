@@ -135,7 +135,7 @@ class Settings(BaseSettings):
         description="How many replies are written at once. Without it, 8 on a CPU and 32 on a GPU.",
     )
     cache_mb: int = Field(
-        128,
+        256,
         ge=0,
         description="How many megabytes the model may keep of what it has read, so that a channel's next reply "
         "begins sooner. What was used least recently goes first.",

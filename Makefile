@@ -20,10 +20,12 @@ endif
 demo: $(VENV)/demo.made
 	$(BIN)/persona-chat demo $(ARGS)
 
-# Two models at once halve each other, so what runs one runs alone. Exit code 5: ARGS named no test of that half.
+# Two models at once halve each other, so what runs one runs alone; most of the others wait for something. Exit code 5:
+# ARGS named no test of that half.
+WORKERS = $(shell $(BIN)/python -c 'from persona_chat.engine.cores import available_cores as cores; print(cores() * 3 // 2)')
 test: $(VENV)/test.made
 	$(BIN)/python -m tests.checks
-	$(BIN)/python -m pytest -n auto --dist loadfile -m "not model and not browser" $(ARGS) || [ $$? -eq 5 ]
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not model and not browser" $(ARGS) || [ $$? -eq 5 ]
 	$(BIN)/python -m pytest -m "model or browser" $(ARGS) || [ $$? -eq 5 ]
 
 # The tests of what may go wrong, with their whole counts; what they measured goes into docs/reliability.md. Under an hour

@@ -217,7 +217,7 @@ async def test_no_words_and_no_token_come_into_the_log_whatever_fails(
         """PostgreSQL says with a row that it refuses what is in it."""
         claimed = claim(self, heard, parts)
         if next(claims) % 9 == 0:
-            with self._writing() as connection:
+            with self.writing() as connection:
                 connection.execute(update(Messages).values(state=CANARY))
         return claimed
 

@@ -1,6 +1,7 @@
-"""How much one person, and one channel, may ask in a minute. discord.py counts; it knows no texts."""
+"""How much one person, one channel and one server may ask in a minute. discord.py counts; it knows no texts."""
 
 from collections import Counter
+from collections.abc import Callable
 from datetime import datetime
 from enum import Enum, auto
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ MINUTE_S = 60.0
 
 PERSON = N_("You are quicker than I am: I answer {limit} messages a minute from each person. Give me a moment.")
 CHANNEL = N_("Many people write here at once: I answer {limit} messages a minute in a channel. Give me a moment.")
+SERVER = N_("Many people write on this server at once: I answer {limit} messages a minute here. Give me a moment.")
 
 
 class Verdict(Enum):
@@ -35,36 +37,61 @@ class Asked(NamedTuple):
     at: float
 
 
+class _Limit:
+    """How much may be asked in a minute of what `of` says; it is `told` to whom that says once a minute."""
+
+    def __init__(
+        self, name: str, most: int, of: Callable[[Asked], Any], line: str, told: Callable[[Asked], Any]
+    ) -> None:
+        self.name = name
+        self._most = most
+        self._line = line
+        self._asked = CooldownMapping(Cooldown(max(1, most), MINUTE_S), of)
+        self._told = CooldownMapping(Cooldown(1, MINUTE_S), told)
+
+    def reached(self, asked: Asked) -> bool:
+        """Count it; whether it is one too many."""
+        return bool(self._most) and self._asked.update_rate_limit(asked, asked.at) is not None
+
+    def told(self, asked: Asked) -> bool:
+        """Whether that was said a moment ago. If not, it is said now."""
+        return self._told.update_rate_limit(asked, asked.at) is not None
+
+    @property
+    def line(self) -> str:
+        """What is said of it."""
+        return _(self._line).format(limit=self._most)
+
+
 class Pace:
     """Counts what would be answered. A limit of 0 is none."""
 
-    def __init__(self, per_person: int, per_channel: int) -> None:
-        self._limits = [(per_person, _person, PERSON), (per_channel, _channel, CHANNEL)]
-        self._counts = [CooldownMapping(Cooldown(max(1, limit), MINUTE_S), of) for limit, of, _ in self._limits]
+    def __init__(self, per_person: int, per_channel: int, per_server: int = 0) -> None:
+        self._person = _Limit("person", per_person, _person, PERSON, _person)
+        self._limits = (
+            self._person,
+            _Limit("channel", per_channel, _channel, CHANNEL, _channel),
+            _Limit("server", per_server, _server, SERVER, _channel),
+        )
         self.refused = Counter[str]()
-        """How often the limit of a person, and of a channel, was reached."""
-        self._lines = [CooldownMapping(Cooldown(1, MINUTE_S), of) for _, of, _ in self._limits]
+        """How often the limit of a person, of a channel and of a server was reached."""
 
     def judge(self, message: discord.Message) -> tuple[Verdict, str]:
         """Return whether the message is answered, and the line that it gets instead, if it gets one."""
         guild_id = message.guild.id if message.guild is not None else None
         asked = Asked(guild_id, message.author.id, message.channel.id, message.created_at.timestamp())
-        for (limit, _of, line), count, said in zip(self._limits, self._counts, self._lines, strict=True):
-            if limit and count.update_rate_limit(asked, asked.at) is not None:
-                self.refused["person" if line is PERSON else "channel"] += 1
-                if said.update_rate_limit(asked, asked.at) is None:
-                    return Verdict.EXPLAIN, _(line).format(limit=limit)
-                return Verdict.PASS, ""
+        for limit in self._limits:
+            if limit.reached(asked):
+                self.refused[limit.name] += 1
+                return (Verdict.PASS, "") if limit.told(asked) else (Verdict.EXPLAIN, limit.line)
         return Verdict.ANSWER, ""
 
     def over(self, guild_id: int | None, person_id: int, at: datetime) -> str:
         """Count another answer to what was answered already, for the person alone; return why there is none, if so."""
-        limit, _of, line = self._limits[0]
-        asked = Asked(guild_id, person_id, None, at.timestamp())
-        if limit and self._counts[0].update_rate_limit(asked, asked.at) is not None:
-            self.refused["person"] += 1
-            return _(line).format(limit=limit)
-        return ""
+        if not self._person.reached(Asked(guild_id, person_id, None, at.timestamp())):
+            return ""
+        self.refused[self._person.name] += 1
+        return self._person.line
 
 
 def check_pace(interaction: discord.Interaction[Any]) -> None:
@@ -80,3 +107,7 @@ def _person(asked: Asked) -> tuple[int | None, int]:
 
 def _channel(asked: Asked) -> int | None:
     return asked.channel_id
+
+
+def _server(asked: Asked) -> int | None:
+    return asked.guild_id or asked.channel_id  # a direct conversation is in none

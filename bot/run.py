@@ -181,7 +181,7 @@ def bot_on(core: Core, settings: Settings, *, webhooks: bool, wait: Wait = plain
         stream=settings.stream,
         buttons=settings.reply_buttons,
         webhooks=webhooks,
-        pace=Pace(settings.person_per_minute, settings.channel_per_minute),
+        pace=Pace(settings.person_per_minute, settings.channel_per_minute, settings.server_per_minute),
         wait=wait,
         **options,
     )

@@ -191,6 +191,9 @@ class Settings(BaseSettings):
     channel_per_minute: int = Field(
         90, ge=0, description="How many messages are answered in a minute in one channel; 0 is no limit."
     )
+    server_per_minute: int = Field(
+        300, ge=0, description="How many messages are answered in a minute in one server; 0 is no limit."
+    )
     webhooks: bool = Field(
         True,
         description="Let a persona speak with its own name and picture where the bot has the permission Manage "

@@ -94,7 +94,7 @@ async def test_who_writes_without_end_slows_nobody_else(tmp_path: Path, channels
     """
     discord = FakeDiscord(channels)
     people = PEOPLE if channels > 1 else 4
-    as_it_comes = {"BURST_S": "0.5", "PERSON_PER_MINUTE": "20", "CHANNEL_PER_MINUTE": "90"}
+    as_it_comes = {"BURST_S": "0.5", "PERSON_PER_MINUTE": "20", "CHANNEL_PER_MINUTE": "90", "SERVER_PER_MINUTE": "300"}
     async with at_work(tmp_path / "data", default_url(tmp_path / "data"), discord, **as_it_comes):
         idle = await _talk(discord, people, talk_s, flooded=False)
         beside = await _talk(discord, people, talk_s, flooded=True)

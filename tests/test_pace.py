@@ -1,4 +1,4 @@
-"""How much one person, and one channel, may ask in a minute."""
+"""How much one person, one channel and one server may ask in a minute."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -21,6 +21,7 @@ class Message:
     person: int
     channel_id: int
     after_s: float
+    guild_id: int | None = 1
 
     @property
     def author(self) -> Any:
@@ -32,15 +33,15 @@ class Message:
 
     @property
     def guild(self) -> Any:
-        return SimpleNamespace(id=1)
+        return None if self.guild_id is None else SimpleNamespace(id=self.guild_id)
 
     @property
     def created_at(self) -> datetime:
         return NOON + timedelta(seconds=self.after_s)
 
 
-def judged(pace: Pace, person: int, channel: int, after_s: float) -> Verdict:
-    return pace.judge(Message(person, channel, after_s))[0]  # type: ignore[arg-type]
+def judged(pace: Pace, person: int, channel: int, after_s: float, guild: int | None = 1) -> Verdict:
+    return pace.judge(Message(person, channel, after_s, guild))[0]  # type: ignore[arg-type]
 
 
 def test_the_message_after_the_last_one_allowed_is_explained_and_the_next_passed_over() -> None:
@@ -58,8 +59,19 @@ def test_a_channel_has_a_limit_of_its_own() -> None:
     assert judged(pace, 7, 11, 1) is Verdict.ANSWER
 
 
+def test_a_server_has_one_too_and_each_of_its_channels_is_told() -> None:
+    pace = Pace(0, 0, 4)
+    assert [judged(pace, person, 10 + person, 0) for person in range(4)] == [Verdict.ANSWER] * 4
+    after = [judged(pace, 5, channel, 1) for channel in (20, 20, 21, 21)]
+    assert after == [Verdict.EXPLAIN, Verdict.PASS] * 2
+    assert judged(pace, 5, 30, 1, guild=2) is Verdict.ANSWER, "another server is not held up"
+    talks = [judged(pace, person, 40 + person, 1, guild=None) for person in range(9)]
+    assert talks == [Verdict.ANSWER] * 9, "nor are direct conversations, which are no server together"
+    assert pace.refused == {"server": 4}
+
+
 def test_no_limit_is_none() -> None:
-    pace = Pace(0, 0)
+    pace = Pace(0, 0, 0)
     assert all(judged(pace, 1, 10, 0) is Verdict.ANSWER for _ in range(1000))
 
 
@@ -68,6 +80,9 @@ def test_the_line_names_the_limit() -> None:
     for _ in range(2):
         judged(pace, 1, 10, 0)
     assert "2 messages a minute" in pace.judge(Message(1, 10, 1))[1]  # type: ignore[arg-type]
+    server = Pace(0, 0, 1)
+    judged(server, 1, 10, 0)
+    assert "this server at once: I answer 1 messages" in server.judge(Message(1, 10, 1))[1]  # type: ignore[arg-type]
 
 
 async def test_who_writes_too_much_is_told_so_once(store: Store, settings: Settings) -> None:

@@ -33,7 +33,7 @@ async def test_a_clock_that_jumps_stops_nobody(tmp_path: Path, jumps: tuple[sign
         asked.update(posted)
         await until(discord, lambda: not counted(discord, posted)[0])
 
-    settings = {"PERSON_PER_MINUTE": "20", "CHANNEL_PER_MINUTE": "90", "BURST_S": "0.5"}
+    settings = {"PERSON_PER_MINUTE": "20", "CHANNEL_PER_MINUTE": "90", "SERVER_PER_MINUTE": "300", "BURST_S": "0.5"}
     async with living(tmp_path / "data", discord, shifting_clock=True, settings=settings) as bot:
         await all_say("before")
         await asyncio.sleep(1.5)  # for it to be kept up to where it was heard
@@ -80,7 +80,7 @@ async def test_a_clock_that_jumps_while_the_bot_is_down_costs_no_answer(
             while ledger(data_dir).get("claimed", 0) < messages:  # noqa: ASYNC110  it runs in another process
                 await asyncio.sleep(0.02)
 
-    settings = {"PERSON_PER_MINUTE": "20", "CHANNEL_PER_MINUTE": "90"}
+    settings = {"PERSON_PER_MINUTE": "20", "CHANNEL_PER_MINUTE": "90", "SERVER_PER_MINUTE": "300"}
     clock = ("--delay-s", "0.3", "--shifting-clock", "--ahead-s")
     data_dir = tmp_path / "data"
     async with living(data_dir, discord, *clock, str(before_s), settings=settings) as bot:

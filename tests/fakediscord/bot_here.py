@@ -34,6 +34,7 @@ def settings_for(data_dir: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any
         "burst_s": 0,
         "person_per_minute": 0,
         "channel_per_minute": 0,
+        "server_per_minute": 0,
         "channel_queue": 1000,
     }
     return load_settings(**quick | changes)

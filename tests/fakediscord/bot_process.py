@@ -104,7 +104,7 @@ def main() -> None:
     discord.http.Route.BASE = f"http://127.0.0.1:{options.port}/api/v10"
     discord.gateway.DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(f"ws://127.0.0.1:{options.port}/")
     os.environ |= {"DISCORD_TOKEN": "token", "PERSONA_CHAT_BASE": "embedded", "PERSONA_CHAT_WEBHOOKS": "false"}
-    for name in ("BURST_S", "PERSON_PER_MINUTE", "CHANNEL_PER_MINUTE"):
+    for name in ("BURST_S", "PERSON_PER_MINUTE", "CHANNEL_PER_MINUTE", "SERVER_PER_MINUTE"):
         os.environ.setdefault(f"PERSONA_CHAT_{name}", "0")
     engine = ScriptedEngine(_reply, delay_s=options.delay_s)
     if options.note is not None:

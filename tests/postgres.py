@@ -10,7 +10,7 @@ from itertools import count as from_0
 from pathlib import Path
 
 import pytest
-from sqlalchemy import URL, create_engine, text
+from sqlalchemy import URL, create_engine, make_url, text
 
 from persona_chat.settings import Settings
 from persona_chat.store.database import default_url
@@ -78,6 +78,11 @@ class Postgres:
 
 def on_sqlite(url: str) -> bool:
     return url.startswith("sqlite")
+
+
+def kind_of(url: str) -> str:
+    """The kind of a database, as figures name it."""
+    return make_url(url).get_backend_name()
 
 
 def only_whole_on_a_server(url: str) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import discord
 import pytest
-from sqlalchemy import make_url
 
 from bot import telling
 from bot.demo import Waits
@@ -22,7 +21,7 @@ from tests.discord_world import never_pings, told, world
 from tests.fakediscord.bot_here import on_loopback, serving, settings_for
 from tests.fakediscord.server import FakeDiscord
 from tests.living_bot import seat_everywhere, until, until_quiet
-from tests.postgres import on_sqlite
+from tests.postgres import kind_of, on_sqlite
 from tests.torture import count, record
 
 CHANNELS = 8
@@ -110,7 +109,7 @@ async def test_commands_are_promised_in_time_while_the_model_is_busy(
 ) -> None:
     commands = count(60 if on_sqlite(database_url) else 20, 200)
     waited_s = await waited(settings.data_dir, database_url, monkeypatch, commands)
-    database = make_url(database_url).get_backend_name()
+    database = kind_of(database_url)
     p99, slowest = waited_s[int(commands * 0.99) - 1], waited_s[-1]
     record("A8", database=database, commands=commands, p99_seconds=round(p99, 2), slowest_seconds=round(slowest, 2))
     assert len(waited_s) == commands

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import make_url
 from sqlalchemy.exc import OperationalError
 
 from persona_chat.heard import Heard
@@ -20,7 +19,7 @@ from persona_chat.store.database import DATABASE, default_url
 from persona_chat.store.schema import upgrade
 from persona_chat.store.store import Store
 from tests.committing import CHANNEL, PERSON, PLACE, SERVER
-from tests.postgres import on_sqlite, rows_of
+from tests.postgres import kind_of, on_sqlite, rows_of
 from tests.torture import count, record
 
 KILLS = count(5, 100)
@@ -67,7 +66,7 @@ def test_nothing_that_was_said_to_be_kept_is_lost_by_a_kill(database_url: str) -
     assert len(found) - len(kept) <= KILLS  # kept, and killed before it could say so
     record(
         "B2",
-        database=make_url(url).get_backend_name(),
+        database=kind_of(url),
         kills=KILLS,
         kept=len(kept),
         lost=len(set(kept) - found),

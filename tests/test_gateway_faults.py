@@ -8,7 +8,6 @@ from typing import Any
 
 import discord
 import pytest
-from sqlalchemy import make_url
 
 from bot import identifies
 from bot.meanwhile import Meanwhile
@@ -21,6 +20,7 @@ from tests.fakediscord.bot_here import on_loopback, serving, settings_for
 from tests.fakediscord.gateway import Fault
 from tests.fakediscord.server import FakeDiscord
 from tests.living_bot import seat_everywhere, until, until_quiet
+from tests.postgres import kind_of
 from tests.torture import count, record
 
 SEED = 11
@@ -129,7 +129,7 @@ async def test_what_is_said_while_the_connection_is_lost_is_answered_once(
 ) -> None:
     cycles = count(len(Fault), 50)
     talk, figures = await lose_again_and_again(settings, database_url, monkeypatch, cycles)
-    gateway, database = talk.fake.gateway, make_url(database_url).get_backend_name()
+    gateway, database = talk.fake.gateway, kind_of(database_url)
     sessions = len(gateway.identified_at)
     record("A5", database=database, losses=cycles, **figures, resumed=gateway.resumed, sessions=sessions)
     assert (figures["lost"], figures["doubled"], figures["second_generations"]) == (0, 0, 0)
@@ -145,7 +145,7 @@ async def test_events_that_are_told_twice_after_a_resume_are_not_thought_about_t
     resumes = count(8, 50)
     faults = [Fault.TORN] * resumes
     talk, figures = await lose_again_and_again(settings, database_url, monkeypatch, faults, overlap=20)
-    told_again, database = talk.fake.gateway.told_again, make_url(database_url).get_backend_name()
+    told_again, database = talk.fake.gateway.told_again, kind_of(database_url)
     record("A6", database=database, resumes=resumes, events_told_twice=told_again, **figures)
     assert told_again > 10 * resumes
     assert (figures["lost"], figures["doubled"], figures["second_generations"]) == (0, 0, 0)

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
-from sqlalchemy import make_url
 
 from persona_chat.bases import config_of
 from persona_chat.process import Process
@@ -20,7 +19,7 @@ from persona_chat.store.database import default_url
 from persona_chat.store.jobs import Job, Order, State
 from persona_chat.store.store import Store
 from tests.adapter_folders import make_adapter, write_card
-from tests.postgres import on_sqlite, only_whole_on_a_server
+from tests.postgres import kind_of, on_sqlite, only_whole_on_a_server
 from tests.torture import count, record
 from tests.training_fixtures import Workshop
 
@@ -151,7 +150,7 @@ def test_nothing_of_a_killed_job_runs_on_and_one_adapter_is_in_service(
         assert len(workshop.store.services(9)) == 1
         assert workshop.registry.in_service() == "before"
         asyncio.run(workshop.retraining.plan())
-    record(f"B3 {state}", database=make_url(database_url).get_backend_name(), kills=kills, outlived=0)
+    record(f"B3 {state}", database=kind_of(database_url), kills=kills, outlived=0)
 
 
 def test_killed_right_after_the_swap_the_new_adapter_is_the_one_in_service(

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import make_url
 
 import persona_chat
 from persona_chat.fit import check_whole
@@ -19,6 +18,7 @@ from persona_chat.store.store import Store
 from persona_chat.swap import Swap
 from tests.adapter_folders import make_adapter, write_card
 from tests.fatal_line import FatalLine
+from tests.postgres import kind_of
 from tests.torture import count, record
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.timeout(count(300, 1200))]
@@ -86,4 +86,4 @@ def test_a_killed_swap_leaves_the_old_adapter_in_service_or_the_new_one(
         assert two.in_service() == "three"
     assert set(found) == {"one", "three"}
     old, new = found["one"], found["three"]
-    record("B4", database=make_url(database_url).get_backend_name(), kills=KILLS, old=old, new=new, neither=0)
+    record("B4", database=kind_of(database_url), kills=KILLS, old=old, new=new, neither=0)

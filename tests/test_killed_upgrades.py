@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 from alembic import command
-from sqlalchemy import make_url
 
 from persona_chat.store import schema
 from tests.killed_upgrades import held
-from tests.postgres import rows_of
+from tests.postgres import kind_of, rows_of
 from tests.test_migrating_personas import SAID, fill
 from tests.torture import count, record
 
@@ -33,7 +32,7 @@ def killed_upgrades(url: str, folder: Path, what: str) -> list[dict]:
         assert one["at_last"] == whole["at_last"]
         assert not one["after_kill"]["wrong"]
     assert not whole["at_last"]["wrong"]
-    database = make_url(url).get_backend_name()
+    database = kind_of(url)
     record(f"B5 {what}", database=database, killed=len(killed), repeated=len(killed), stride=STRIDE)
     return [*killed, whole]
 

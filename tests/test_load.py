@@ -8,13 +8,11 @@ from pathlib import Path
 from statistics import median
 
 import pytest
-from sqlalchemy import make_url
 
 from persona_chat.settings import Settings
-from persona_chat.store.database import default_url
 from tests.fakediscord.server import BOT, ME, FakeDiscord
 from tests.living_bot import LivingBot, counted, ledger, living, quantile, until
-from tests.postgres import on_sqlite, only_whole_on_a_server
+from tests.postgres import kind_of, on_sqlite, only_whole_on_a_server
 from tests.torture import count, record
 
 CHANNELS = count(20, 200)
@@ -61,7 +59,7 @@ async def test_a_burst_in_all_channels_is_answered_whole_and_fairly(settings: Se
     late = bot.late_ms(0.99)
     record(
         "E1",
-        database=make_url(database_url).get_backend_name(),
+        database=kind_of(database_url),
         channels=len(discord.channels),
         messages=len(asked),
         lost=lost,
@@ -82,9 +80,12 @@ async def test_a_burst_in_all_channels_is_answered_whole_and_fairly(settings: Se
     assert most_threads <= 40
 
 
+@pytest.mark.both_databases
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(("channels", "talk_s"), [(PEOPLE, count(4, 10)), (1, 60)][: count(1, 2)])
-async def test_who_writes_without_end_slows_nobody_else(tmp_path: Path, channels: int, talk_s: int) -> None:
+async def test_who_writes_without_end_slows_nobody_else(
+    settings: Settings, database_url: str, channels: int, talk_s: int
+) -> None:
     """E2. All limits are those that the bot comes with.
 
     Twenty people say something every five seconds in channels of their own, or four of them in one that all share: more
@@ -92,16 +93,23 @@ async def test_who_writes_without_end_slows_nobody_else(tmp_path: Path, channels
     a shared one up to four replies come first, to the twenty messages that a minute allows, five of them in each: that
     is the longest wait, and whoever writes when they are said waits for nobody. So people talk there for a minute.
     """
+    only_whole_on_a_server(database_url)
     discord = FakeDiscord(channels)
     people = PEOPLE if channels > 1 else 4
     as_it_comes = {"BURST_S": "0.5", "PERSON_PER_MINUTE": "20", "CHANNEL_PER_MINUTE": "90", "SERVER_PER_MINUTE": "300"}
-    async with at_work(tmp_path / "data", default_url(tmp_path / "data"), discord, **as_it_comes):
+    async with at_work(settings.data_dir, database_url, discord, **as_it_comes):
         idle = await _talk(discord, people, talk_s, flooded=False)
         beside = await _talk(discord, people, talk_s, flooded=True)
     where = "in channels of their own" if channels > 1 else "in one channel"
     idle_s, beside_s = quantile(idle, 0.95), quantile(beside, 0.95)
-    flood = FLOOD_A_SECOND * talk_s
-    record(f"E2 {where}", flood=flood, p95_idle_s=idle_s, p95_beside_s=beside_s, longest_beside_s=max(beside))
+    record(
+        f"E2 {where}",
+        database=kind_of(database_url),
+        flood=FLOOD_A_SECOND * talk_s,
+        p95_idle_s=idle_s,
+        p95_beside_s=beside_s,
+        longest_beside_s=max(beside),
+    )
     assert beside_s < 2 * idle_s
 
 
@@ -149,7 +157,7 @@ async def test_what_no_person_says_is_never_answered(settings: Settings, databas
                 hello = discord.post(channel, "and you?")
                 await until(discord, lambda to=hello, at=channel: to in discord.waits(at))  # type: ignore[misc]
     people = 1 + messages // 100
-    database = make_url(database_url).get_backend_name()
+    database = kind_of(database_url)
     record("E4", database=database, messages=messages, generations=bot.asked() - people)
     assert bot.asked() == people
     assert ledger(database_url) == {"answered": people}

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert, make_url
+from sqlalchemy import insert
 
 from persona_chat.inbox import CHANNELS as LOOKED_AT
 from persona_chat.settings import Settings
@@ -14,7 +14,7 @@ from persona_chat.store.store import Store
 from persona_chat.store.tables import ANSWERED, Messages
 from tests.fakediscord.server import EPOCH_MS, GUEST, FakeDiscord
 from tests.living_bot import living, until
-from tests.postgres import only_whole_on_a_server
+from tests.postgres import kind_of, only_whole_on_a_server
 from tests.torture import count, record
 
 CHANNELS, GUILDS = count(500, 5000), count(10, 50)
@@ -69,7 +69,7 @@ async def test_thousands_of_idle_channels_cost_little(settings: Settings, databa
     only_whole_on_a_server(database_url)
     _, one_mb = await started(settings.data_dir, database_url, FakeDiscord())
     seconds, many_mb = await started(settings.data_dir, database_url, FakeDiscord(CHANNELS, GUILDS))
-    database = make_url(database_url).get_backend_name()
+    database = kind_of(database_url)
     figures = {"seconds_to_caught_up": seconds, "more_mb": many_mb - one_mb}
     record("E3", database=database, channels=CHANNELS, guilds=GUILDS, **figures)
     assert seconds <= 20

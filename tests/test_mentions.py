@@ -10,7 +10,6 @@ import discord
 import pytest
 import simcord
 from simcord.builders import ChannelHandle
-from sqlalchemy import make_url
 
 from bot import faces
 from persona_chat.engine.scripted import ScriptedEngine
@@ -22,7 +21,7 @@ from persona_chat.store.schema import upgrade
 from persona_chat.store.store import Store
 from tests.discord_world import World, world
 from tests.hostile import message
-from tests.postgres import Postgres, on_sqlite, only_whole_on_a_server
+from tests.postgres import Postgres, kind_of, on_sqlite, only_whole_on_a_server
 from tests.torture import count, record
 
 pytestmark = [pytest.mark.usefixtures("webhook_discord"), pytest.mark.timeout(count(120, 900))]
@@ -100,7 +99,7 @@ async def test_no_way_pings_anybody(
     tmp_path: Path, settings: Settings, database_url: str, request: pytest.FixtureRequest
 ) -> None:
     only_whole_on_a_server(database_url)
-    database, chance = make_url(database_url).get_backend_name(), Random(3)
+    database, chance = kind_of(database_url), Random(3)
     number = count(8, 100) if on_sqlite(database_url) else 30
     texts = [f"{chance.choice(MENTIONS)} {message(chance, 'hi')[:300]}" for _ in range(number)]
     engine, ways, offences = ScriptedEngine(lambda asked: asked.dialogue[-1].text), Counter[str](), []

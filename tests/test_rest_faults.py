@@ -10,7 +10,6 @@ from typing import Any
 
 import discord
 import pytest
-from sqlalchemy import make_url
 
 from bot import answering, faces, faults, meanwhile, outgoing
 from bot.places import said_at
@@ -20,6 +19,7 @@ from persona_chat.settings import Settings
 from tests.fakediscord.bot_here import Here, bot_here
 from tests.fakediscord.server import ME, FakeDiscord
 from tests.fakediscord.webhooks import webhook_of
+from tests.postgres import kind_of, only_whole_on_a_server
 from tests.torture import count, record
 
 IN_A_ROW = 6
@@ -89,7 +89,7 @@ async def test_faults_of_the_server_lose_nothing_and_double_nothing(
     monkeypatch.setattr(meanwhile, "AGAIN_EVERY_S", NEVER_S)
     here = await broken(settings.data_dir, monkeypatch, (500, 502, 503, 504), count(4, 20), url=database_url)
     lost, doubled = here.counted()
-    database, faults = make_url(database_url).get_backend_name(), here.discord.faults.hits.total()
+    database, faults = kind_of(database_url), here.discord.faults.hits.total()
     record("A3", database=database, faults=faults, messages=len(here.asked), lost=lost, doubled=doubled)
     assert (lost, doubled) == (0, 0)
     for channel, message in here.asked:
@@ -155,14 +155,18 @@ async def test_a_draft_that_came_and_was_not_known_becomes_the_reply(
         assert ("heard hello" in words) is noticed
 
 
-async def test_connections_that_break_and_hang_lose_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.both_databases
+async def test_connections_that_break_and_hang_lose_nothing(
+    settings: Settings, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only_whole_on_a_server(database_url)
     monkeypatch.setattr(meanwhile, "AGAIN_EVERY_S", 0.5)
     monkeypatch.setattr(outgoing, "ANSWER_S", count(1, int(outgoing.ANSWER_S)))
     resets, hangs = count(10, 100), count(2, 5)
     there = FakeDiscord(resets + hangs + 10)
     others, broken_, hanging = there.channels[:10], there.channels[10 : resets + 10], there.channels[resets + 10 :]
     engine = ScriptedEngine(lambda request: f"heard {request.dialogue[-1].text}", delay_s=0.1)
-    async with bot_here(there, tmp_path / "data", monkeypatch, engine) as here:
+    async with bot_here(there, settings.data_dir, monkeypatch, engine, url=database_url) as here:
         for channel in (*hanging, *broken_):
             here.say(channel)
         calm = await latencies(here, others, count(4, 20))
@@ -181,18 +185,27 @@ async def test_connections_that_break_and_hang_lose_nothing(tmp_path: Path, monk
         lost, doubled = here.counted()
         others_p95 = meanwhile_s / calm
         record(
-            "A4", resets=resets, hangs=hangs, lost=lost, doubled=doubled, seconds=whole_s, others_p95_times=others_p95
+            "A4",
+            database=kind_of(database_url),
+            resets=resets,
+            hangs=hangs,
+            lost=lost,
+            doubled=doubled,
+            seconds=whole_s,
+            others_p95_times=others_p95,
         )
         assert (lost, doubled) == (0, 0)
         assert outgoing.ANSWER_S - 1.5 < whole_s < outgoing.ANSWER_S + 20
         assert others_p95 < count(6, 2)  # few samples beside other tests say little
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("looked", [True, False][: count(1, 2)])
 async def test_what_a_webhook_says_is_neither_lost_nor_said_twice(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, looked: bool
+    settings: Settings, database_url: str, monkeypatch: pytest.MonkeyPatch, looked: bool
 ) -> None:
     """A webhook's message has no nonce: the channel shows whether it came."""
+    only_whole_on_a_server(database_url)
     hurry(monkeypatch, 50)
     monkeypatch.setattr(meanwhile, "AGAIN_EVERY_S", 0.2 if looked else NEVER_S)
     each = count(3, 20)
@@ -201,7 +214,7 @@ async def test_what_a_webhook_says_is_neither_lost_nor_said_twice(
     for channel, (status, committed) in zip(there.channels, kinds, strict=True):
         webhook = int(webhook_of(str(channel), ME)["id"])
         there.faults.plan(f"POST webhooks/{webhook}/", status, times=IN_A_ROW if status else 1, committed=committed)
-    async with bot_here(there, tmp_path / "data", monkeypatch, webhooks=True) as here:
+    async with bot_here(there, settings.data_dir, monkeypatch, url=database_url, webhooks=True) as here:
         for channel in there.channels:
             here.say(channel, f"said in {channel}")
         everywhere = lambda: all(said_by_webhooks(there, channel) for channel in there.channels)  # noqa: E731
@@ -211,7 +224,8 @@ async def test_what_a_webhook_says_is_neither_lost_nor_said_twice(
         said = [said_by_webhooks(there, channel) for channel in there.channels]
     lost, doubled = sum(not one for one in said), sum(max(0, len(one) - 1) for one in said)
     if looked:
-        record("A4 webhooks", faults=there.faults.hits.total(), messages=len(said), lost=lost, doubled=doubled)
+        database, hits = kind_of(database_url), there.faults.hits.total()
+        record("A4 webhooks", database=database, faults=hits, messages=len(said), lost=lost, doubled=doubled)
     assert doubled == 0
     assert (lost == 0) is looked
 

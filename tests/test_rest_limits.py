@@ -10,8 +10,10 @@ import pytest
 
 from bot import meanwhile, outgoing
 from persona_chat.errors import TokenRejected
+from persona_chat.settings import Settings
 from tests.fakediscord.bot_here import Here, bot_here
 from tests.fakediscord.server import FakeDiscord
+from tests.postgres import kind_of, only_whole_on_a_server
 from tests.torture import count, record
 
 SENDS = r"POST channels/\d+/messages$"
@@ -19,7 +21,7 @@ ANYTHING = r"channels/\d+"
 SEED = 7
 
 
-async def limited(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Here, int, int]:
+async def limited(data_dir: Path, monkeypatch: pytest.MonkeyPatch, url: str | None = None) -> tuple[Here, int, int]:
     """Messages while Discord limits us again and again, in some order of three kinds of limits."""
     routes, everywhere, shared = count(12, 50), count(3, 10), count(3, 10)
     chance = random.Random(SEED)
@@ -28,18 +30,23 @@ async def limited(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Here
     chance.shuffle(kinds)
     for kind in kinds:
         there.faults.plan(SENDS, 429, retry_after=round(chance.uniform(0.1, 0.5), 3), **kind)
-    async with bot_here(there, data_dir, monkeypatch) as here:
+    async with bot_here(there, data_dir, monkeypatch, url=url) as here:
         for number in range(2 * len(kinds)):
             here.say(there.channels[number % 10], f"message {number}")
         await here.until_answered(120)
         return here, *here.counted()
 
 
-async def test_rate_limits_are_kept_and_lose_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    here, lost, doubled = await limited(tmp_path / "data", monkeypatch)
-    faults = here.discord.faults
+@pytest.mark.both_databases
+async def test_rate_limits_are_kept_and_lose_nothing(
+    settings: Settings, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only_whole_on_a_server(database_url)
+    here, lost, doubled = await limited(settings.data_dir, monkeypatch, database_url)
+    database, faults = kind_of(database_url), here.discord.faults
+    limits, early = faults.hits[429], len(faults.early)
     record(
-        "A1", limits=faults.hits[429], messages=len(here.asked), lost=lost, doubled=doubled, too_early=len(faults.early)
+        "A1", database=database, limits=limits, messages=len(here.asked), lost=lost, doubled=doubled, too_early=early
     )
     assert (lost, doubled) == (0, 0)
     assert faults.hits[429] == count(18, 70)
@@ -68,12 +75,12 @@ async def test_a_bot_that_did_not_wait_would_be_seen(tmp_path: Path, monkeypatch
 
 
 async def refused(
-    data_dir: Path, monkeypatch: pytest.MonkeyPatch, channels: int, messages: int
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch, channels: int, messages: int, url: str | None = None
 ) -> tuple[FakeDiscord, dict[str, int]]:
     """Messages in channels that refuse everything, and how many of our requests each of them refused."""
     there = FakeDiscord(channels)
     there.faults.plan(ANYTHING, 403, times=10**6, code=50013)
-    async with bot_here(there, data_dir, monkeypatch) as here:
+    async with bot_here(there, data_dir, monkeypatch, url=url) as here:
         for number in range(messages):
             for channel in there.channels:
                 here.say(channel, f"message {number}")
@@ -85,20 +92,29 @@ async def refused(
         return there, by_channel
 
 
-async def test_a_channel_that_refuses_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _there, tries = await refused(tmp_path / "data", monkeypatch, channels=20, messages=5)
-    record("A2 in each channel", channels=len(tries), messages=100, most=max(tries.values()), least=min(tries.values()))
+@pytest.mark.both_databases
+async def test_a_channel_that_refuses_is_left_alone(
+    settings: Settings, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only_whole_on_a_server(database_url)
+    _there, tries = await refused(settings.data_dir, monkeypatch, channels=20, messages=5, url=database_url)
+    database, most, least = kind_of(database_url), max(tries.values()), min(tries.values())
+    record("A2 in each channel", database=database, channels=len(tries), messages=100, most=most, least=least)
     assert set(tries.values()) == {outgoing.TRIES}
     assert len(tries) == 20
 
 
-async def test_refusals_everywhere_stop_before_discord_minds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.both_databases
+async def test_refusals_everywhere_stop_before_discord_minds(
+    settings: Settings, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only_whole_on_a_server(database_url)
     channels = count(200, 200)
-    there, tries = await refused(tmp_path / "data", monkeypatch, channels, messages=4)
-    invalid = there.faults.most_invalid
-    record("A2", channels=channels, messages=4 * channels, invalid=invalid, most_of_a_channel=max(tries.values()))
+    there, tries = await refused(settings.data_dir, monkeypatch, channels, messages=4, url=database_url)
+    database, invalid, most = kind_of(database_url), there.faults.most_invalid, max(tries.values())
+    record("A2", database=database, channels=channels, messages=4 * channels, invalid=invalid, most_of_a_channel=most)
     assert invalid <= outgoing.INVALID
-    assert max(tries.values()) <= outgoing.TRIES
+    assert most <= outgoing.TRIES
 
 
 @pytest.mark.parametrize("protection", ["TRIES", "INVALID"])

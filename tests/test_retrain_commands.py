@@ -7,7 +7,6 @@ from pathlib import Path
 
 import discord
 import pytest
-from sqlalchemy import make_url
 
 from bot import announcer
 from bot.admins import REFUSAL
@@ -20,7 +19,7 @@ from persona_chat.settings import Settings
 from persona_chat.store.jobs import Job, Order, State
 from persona_chat.store.store import Store
 from tests.discord_world import World, echo, make_bot, never_pings, world
-from tests.postgres import on_sqlite, only_whole_on_a_server
+from tests.postgres import kind_of, on_sqlite, only_whole_on_a_server
 from tests.torture import count, record
 from tests.training_fixtures import Workshop
 
@@ -167,7 +166,7 @@ async def test_while_fifty_are_answered_the_swap_loses_nothing_and_nothing_said_
     assert {"held_out.jsonl", "data.json", "yardstick.jsonl", "own.jsonl", "card.json"} <= {file.name for file in files}
     assert [file for file in files if canary.encode() in file.read_bytes()] == []
     assert canary not in caplog.text
-    record("G2", database=make_url(database_url).get_backend_name(), messages=6 * at_once, files=len(files), canaries=0)
+    record("G2", database=kind_of(database_url), messages=6 * at_once, files=len(files), canaries=0)
 
 
 async def test_only_those_who_run_the_bot_may(store: Store, tiny_settings: Settings) -> None:

@@ -6,15 +6,16 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import linear_regression
 from typing import Any, NamedTuple
 
 import pytest
 
+from persona_chat.settings import Settings
 from tests.fakediscord.gateway import Fault as Loss
 from tests.fakediscord.server import FakeDiscord
 from tests.living_bot import LivingBot, counted, ledger, living, until
+from tests.postgres import kind_of, only_whole_on_a_server
 from tests.torture import count, record
 
 CHANNELS = 20
@@ -142,17 +143,21 @@ class Soak:
         return not counted(self._around.discord, self.asked)[0]
 
 
+@pytest.mark.both_databases
 @pytest.mark.timeout(SECONDS + 200)
-async def test_a_bot_that_lives_long_among_faults_loses_nothing_and_does_not_grow(tmp_path: Path) -> None:
+async def test_a_bot_that_lives_long_among_faults_loses_nothing_and_does_not_grow(
+    settings: Settings, database_url: str
+) -> None:
     """E5. Nothing is away for ten minutes, so nothing may expire: each message is answered, and once."""
-    data_dir = tmp_path / "data"
+    only_whole_on_a_server(database_url)
     discord = FakeDiscord(CHANNELS)
-    async with living(data_dir, discord) as bot:
+    async with living(settings.data_dir, discord, url=database_url) as bot:
         soak = Soak(Around(discord, bot))
         await soak.live()
     lost, doubled = counted(discord, soak.asked)
     record(
         "E5",
+        database=kind_of(database_url),
         seconds=SECONDS,
         messages=len(soak.asked),
         **soak.happened,
@@ -162,6 +167,6 @@ async def test_a_bot_that_lives_long_among_faults_loses_nothing_and_does_not_gro
     )
     assert any(soak.happened.values())
     assert (lost, doubled) == (0, 0)
-    assert ledger(data_dir) == {"answered": len(soak.asked)}
+    assert ledger(database_url) == {"answered": len(soak.asked)}
     if SECONDS > 600:  # what grows in seconds says nothing of minutes
         assert soak.slope_mb_a_minute < 1

@@ -38,7 +38,7 @@ class Asked(NamedTuple):
 
 
 class _Limit:
-    """How much may be asked in a minute of what `of` says; it is `told` to whom that says once a minute."""
+    """How much each that `of` names may ask in a minute. Each that `told` names hears of it once a minute."""
 
     def __init__(
         self, name: str, most: int, of: Callable[[Asked], Any], line: str, told: Callable[[Asked], Any]

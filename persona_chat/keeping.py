@@ -65,9 +65,9 @@ class _Line:
         self._waiting = [(verb, done) for verb, done in self._waiting if not done.done()]
         self._under_way = bool(self._waiting)
         if self._under_way:
-            self._task = asyncio.create_task(self._keep_together())
+            self._task = asyncio.create_task(self._run_together())
 
-    async def _keep_together(self) -> None:
+    async def _run_together(self) -> None:
         batch, self._waiting = self._waiting, []
         try:
             outcomes = await asyncio.to_thread(self._together, [verb for verb, _done in batch])

@@ -1,6 +1,7 @@
 """`persona-chat run` against a Discord on this machine: what is missing is said before anything slow happens."""
 
 import asyncio
+import gc
 import os
 import signal
 from collections.abc import Callable
@@ -35,6 +36,8 @@ from persona_chat.store.database import default_url, open_database
 from persona_chat.store.schema import upgrade
 from persona_chat.store.store import Store
 from tests.adapter_folders import make_adapter, write_card
+from tests.fakediscord.bot_here import bot_here
+from tests.fakediscord.server import FakeDiscord
 from tests.login_discord import CHANNEL, LoginDiscord
 
 
@@ -245,6 +248,17 @@ async def test_a_model_that_is_lost_for_good_ends_the_process_so_that_a_supervis
         with pytest.raises(EngineLost) as error:
             await serving
     assert error.value.exit_code == 70
+
+
+async def test_while_it_serves_python_looks_for_garbage_in_what_is_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = FakeDiscord()
+    async with bot_here(there, tmp_path / "data", monkeypatch) as here:
+        here.say(there.channels[0])
+        await here.until_answered()
+        assert gc.get_freeze_count() > 0
+    assert gc.get_freeze_count() == 0
 
 
 async def test_a_folder_that_cannot_be_written_is_said(with_token: Settings) -> None:
